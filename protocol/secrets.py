@@ -19,8 +19,11 @@ SHORTEST_MASKED_VALUE = 8
 _SHAPES = re.compile(
     r"""
     sk-[A-Za-z0-9_-]{6,}                                          # Anthropic, OpenAI and others
-    | (?i:(?<=bearer\s)) [A-Za-z0-9._~+/=-]{6,}                   # Authorization: Bearer ...
-    | (?i:(?<=x-api-key:\s)) \S+
+    | (?P<before>
+        (?i:bearer) \s+ (?=[A-Za-z0-9._~+/=-]{6})                 # Authorization: Bearer ...
+        | (?i:x-api-key|x-supervisor-key)
+          (?: \s*[:=]\s* | ['"]\s*[:,]\s*b?['"] )                  # as sent; as Python shows it
+      ) [^\s'",;]+
     | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*     # JSON web tokens
     | AIza[A-Za-z0-9_-]{20,}                                      # Google API keys
     """,
@@ -71,7 +74,9 @@ _LIVE: weakref.WeakValueDictionary[int, Secret] = weakref.WeakValueDictionary()
 
 def scrub(text: str) -> str:
     """`text` with every known secret, and everything shaped like one, replaced by `***`."""
-    for value in sorted({secret.reveal() for secret in _LIVE.values()}, key=len, reverse=True):
+    # A list at once: another thread may wrap a secret meanwhile.
+    live = [secret for ref in _LIVE.valuerefs() if (secret := ref()) is not None]
+    for value in sorted({secret.reveal() for secret in live}, key=len, reverse=True):
         if len(value) >= SHORTEST_MASKED_VALUE and value in text:
             text = text.replace(value, MASK)
-    return _SHAPES.sub(MASK, text)
+    return _SHAPES.sub(lambda found: (found["before"] or "") + MASK, text)

@@ -1,0 +1,134 @@
+"""Crash an actor at every point where it can be interrupted, one point per run.
+
+An actor's coroutine is driven by hand: each trap it yields goes to trio, and before trio's answer
+goes back in, the n-th time, it is replaced by an error. So the actor sees an exception come out of
+that very await. A sweep first counts the points in a dry run, then makes one run per point.
+
+Some awaits hand something over: when trio resumes them, the item is already theirs. They promise to
+return it or to leave everything as it was, so an error there is a fault that cannot happen, and it
+would lose what they hold. Those are stepped over and not counted.
+
+Only the actor's own task is driven; tasks it starts in nurseries of its own are not.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+import outcome
+
+from actors.mailbox import Envelope
+from actors.runtime import Context, Run
+
+HANDOVERS = frozenset(
+    {
+        "MemoryReceiveChannel.receive",
+        "Mailbox.ask",
+        "SocketListener.accept",
+        "_SocketType.accept",
+    }
+)
+"""Qualified names of the coroutines that are stepped over, with all they await."""
+
+
+class InjectedCrash(Exception):
+    """The fault of a sweep."""
+
+
+class CountedRun:
+    """An actor whose first life is watched: `points` are the awaits it was resumed at."""
+
+    def __init__(self, run: Run, nth: int | None, step_over: frozenset[str]) -> None:
+        self.points: list[str] = []
+        self.crashed = False
+        self._run = run
+        self._nth = nth
+        self._step_over = step_over
+        self._lives = 0
+
+    async def __call__(self, context: Context[Any, Any]) -> None:
+        self._lives += 1
+        if self._lives > 1:
+            await self._run(context)
+        else:
+            await _drive(_as_coroutine(self._run(context)), self._answer)
+
+    def _answer(self, names: list[str], answer: object) -> object:
+        if self.crashed or self._step_over.intersection(names):
+            return answer
+        self.points.append(" > ".join(names))
+        if len(self.points) != self._nth:
+            return answer
+        self.crashed = True
+        return outcome.Error(InjectedCrash(f"at await {self._nth}: {self.points[-1]}"))
+
+
+def count_awaits(run: Run, step_over: frozenset[str] = HANDOVERS) -> CountedRun:
+    """The dry run: `len(result.points)` afterwards is how many runs the sweep takes."""
+    return CountedRun(run, None, step_over)
+
+
+def crash_at(run: Run, nth: int, step_over: frozenset[str] = HANDOVERS) -> CountedRun:
+    """`run`, whose first life ends with InjectedCrash at its n-th await, counted from 1."""
+    return CountedRun(run, nth, step_over)
+
+
+def crash_on_message(run: Run, nth: int) -> Run:
+    """`run`, whose first life ends with InjectedCrash just after its n-th message was read."""
+    lives = 0
+
+    async def wrapped(context: Context[Any, Any]) -> None:
+        nonlocal lives
+        lives += 1
+        if lives == 1:
+            _crash_after_reading(context, nth)
+        await run(context)
+
+    return wrapped
+
+
+def _crash_after_reading(context: Context[Any, Any], nth: int) -> None:
+    receive: Callable[[], Awaitable[Envelope[Any]]] = context.mailbox.receive
+    read = 0
+
+    async def counting() -> Envelope[Any]:
+        nonlocal read
+        envelope = await receive()
+        read += 1
+        if read == nth:
+            raise InjectedCrash(f"on message {nth}: {type(envelope.message).__name__}")
+        return envelope
+
+    setattr(context.mailbox, "receive", counting)  # noqa: B010 - a method, to the type checker
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+@types.coroutine
+def _drive(
+    coroutine: Coroutine[Any, Any, None], answer: Callable[[list[str], object], object]
+) -> Generator[Any, Any, None]:
+    send: object = None
+    while True:
+        try:
+            trap = coroutine.send(send)
+        except StopIteration:
+            return
+        names = awaiting(coroutine)
+        send = answer(names, (yield trap))
+
+
+def awaiting(coroutine: object) -> list[str]:
+    """Qualified names of the coroutines that wait for each other, from the outermost inwards."""
+    names: list[str] = []
+    inner: object | None = coroutine
+    while inner is not None:
+        name = getattr(inner, "__qualname__", None)
+        if name is not None:
+            names.append(name)
+        inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
+    return names
