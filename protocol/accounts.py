@@ -1,0 +1,117 @@
+"""What an account is: its credential, what it may serve, and what is known of it now."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from protocol.names import matches_any
+from protocol.secrets import Secret
+
+SUBSCRIPTION_PREFIX = "sk-ant-oat"
+"""Tokens of a subscription begin so (`interface.md` [access], `wire.md` A14)."""
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """A secret and the header that carries it."""
+
+    secret: Secret
+    bearer: bool
+
+    def header(self) -> tuple[bytes, bytes]:
+        """`x-api-key` for a key, `Authorization: Bearer` for a token; never both."""
+        # A line end is what a file or a shell adds; in a header it would end the connection.
+        value = self.secret.reveal().strip().encode("latin-1", "replace")
+        return (b"authorization", b"Bearer " + value) if self.bearer else (b"x-api-key", value)
+
+    @property
+    def subscription(self) -> bool:
+        """A subscription's credential serves only its owner's own Claude Code."""
+        return self.bearer and self.secret.reveal().strip().startswith(SUBSCRIPTION_PREFIX)
+
+
+class AccountSpec(msgspec.Struct, frozen=True):
+    """An account as configured. `order` is its place in the configuration (ties go by it)."""
+
+    name: str
+    kind: str  # api_key | token | client
+    credential: Credential | None
+    base_url: str
+    order: int = 0
+    enabled: bool = True
+    priority: int = 0
+    models: tuple[str, ...] = ("*",)
+    exclude_models: tuple[str, ...] = ()
+
+    def may_serve(self, model: str | None) -> bool:
+        """Whether the filters let this account serve `model` (None: no model was read)."""
+        if model is None:
+            return True
+        return matches_any(self.models, model) and not matches_any(self.exclude_models, model)
+
+
+class Scope(enum.Enum):
+    """What a failure's evidence covers; only that is benched (`design.md`)."""
+
+    REQUEST = "request"
+    ACCOUNT = "account"
+    PROVIDER = "provider"
+
+
+class Cooldown(msgspec.Struct, frozen=True):
+    """A bench: `until` and `since` are seconds of the monotonic clock."""
+
+    scope: Scope
+    target: str
+    reason: str
+    since: float
+    until: float
+    level: int
+    source: str
+
+    def active(self, now: float) -> bool:
+        """Judged when asked, never by a timer."""
+        return now < self.until
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What happened since the program started."""
+
+    requests: int = 0
+    successes: int = 0
+    errors: int = 0
+    rate_limits: int = 0
+    refreshes: int = 0
+
+
+class AccountState(msgspec.Struct, frozen=True):
+    """The truth about one account: owned by its actor, seen by others as this snapshot."""
+
+    spec: AccountSpec
+    enabled: bool = True
+    cooldowns: tuple[Cooldown, ...] = ()
+    level: int = 0
+    counters: Counters = Counters()
+    last_request_at: float | None = None  # epoch seconds
+    last_error: str | None = None
+    settled: tuple[int, ...] = ()  # lease ids whose reports were applied, newest last
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def active_cooldowns(self, now: float) -> tuple[Cooldown, ...]:
+        """The benches still in force at `now` (monotonic seconds)."""
+        return tuple(cooldown for cooldown in self.cooldowns if cooldown.active(now))
+
+    def available_at(self, now: float) -> float | None:
+        """When the whole account may serve again; None when it may now."""
+        ends = [c.until for c in self.active_cooldowns(now) if c.scope is Scope.ACCOUNT]
+        return max(ends) if ends else None
+
+    def status(self, now: float) -> str:
+        """disabled > needs_login > cooling > available (`interface.md` rule 9)."""
+        if not self.enabled:
+            return "disabled"
+        return "available" if self.available_at(now) is None else "cooling"

@@ -1,0 +1,156 @@
+"""Who is let in: Host, Origin, token and media type, judged from a request's head alone.
+
+A page in a browser can reach a loopback port: by a name that it rebinds to 127.0.0.1, or by a
+"simple" cross-site POST. So every route wants a Host that is ours and no foreign Origin, and
+management routes want a media type that no simple request can have.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+
+import msgspec
+
+from protocol.errors import Problem
+from protocol.request import RequestHead, Route
+from protocol.secrets import Secret
+
+HEADER_COUNT_MAX = 100
+HEADER_BYTES_MAX = 64 * 1024
+TARGET_BYTES_MAX = 8 * 1024
+
+# Open to everybody that names the right host: liveness, and the client's own start-up probes.
+_OPEN = frozenset({("GET", "/health"), ("GET", "/health/live"), ("HEAD", "/health")} | {
+    ("HEAD", "/health/live"), ("HEAD", "/"), ("HEAD", "/api/hello"), ("GET", "/api/hello"),
+})  # fmt: skip
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """`hosts` beside the loopback names, lower case; `origins` as browsers write them.
+
+    With `pool` false a token travels in `x-supervisor-key` alone, because the usual headers
+    carry the client's own credential upstream.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    token: Secret | None = None
+    pool: bool = True
+
+
+def check(head: RequestHead, route: Route, rules: Rules) -> Problem | None:
+    """Why `head` is turned away, or None."""
+    return (
+        _check_host(head, rules)
+        or _check_origin(head, rules)
+        or _check_access(head, route, rules)
+        or _check_media_type(head, route)
+    )
+
+
+# RFC 9112 section 3.2: a name or an address, and a port. Strict, because what is cut off here is
+# not judged: "localhost:80@evil.example" and "[::1].evil.example" begin like names of ours.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\s]+))(?::[0-9]*)?")
+
+
+def host_name(value: str) -> str:
+    """The name in a Host header: lower case, without port and brackets; "" for what is none."""
+    found = _HOST.fullmatch(value.strip(" \t").lower())
+    if found is None:
+        return ""
+    address, name = found.groups()
+    return address or name.removesuffix(".")
+
+
+def is_loopback_name(name: str) -> bool:
+    """`localhost`, and every loopback address."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_host(head: RequestHead, rules: Rules) -> Problem | None:
+    values = head.texts(b"host")
+    names = [host_name(value) for value in values]
+    ours = [bool(name) and (is_loopback_name(name) or name in rules.hosts) for name in names]
+    if ours and all(ours):
+        return None
+    return Problem(
+        403,
+        f"the host name {', '.join(values)[:80]!r} is not one of ours; use the address the proxy prints, or "
+        "add the name to server.allowed_hosts",
+    )
+
+
+def _check_origin(head: RequestHead, rules: Rules) -> Problem | None:
+    origins = head.texts(b"origin")
+    for origin in origins:
+        if origin.strip().lower() not in rules.origins:
+            return Problem(
+                403,
+                f"the browser origin {origin[:80]!r} is not allowed; add it to "
+                "server.allowed_origins",
+            )
+    if not origins and (head.text(b"sec-fetch-site") or "").strip().lower() == "cross-site":
+        return Problem(403, "requests of other sites' pages are not allowed")
+    return None
+
+
+def _check_access(head: RequestHead, route: Route, rules: Rules) -> Problem | None:
+    if (head.method, head.path) in _OPEN or _shows_token(head, route, rules):
+        return None
+    if rules.token is not None:
+        header = "x-supervisor-key" if route is not Route.OWN and not rules.pool else "x-api-key"
+        return Problem(401, f"send the proxy's access token in the {header} header")
+    if route is Route.OWN and not is_local(head):
+        return Problem(401, "management is for this machine alone, or for a configured token")
+    return None
+
+
+def is_local(head: RequestHead) -> bool:
+    """From this machine, and not forwarded: behind a reverse proxy every peer is loopback."""
+    forwarded = any(
+        name.lower() == b"forwarded" or name.lower().startswith(b"x-forwarded-")
+        for name, _ in head.headers
+    )
+    return head.peer.loopback and not forwarded
+
+
+def _shows_token(head: RequestHead, route: Route, rules: Rules) -> bool:
+    if rules.token is None:
+        return False
+    offered = [head.header(b"x-supervisor-key")]
+    if rules.pool or route is Route.OWN:
+        offered.append(head.header(b"x-api-key"))
+        scheme, _, value = (head.header(b"authorization") or b"").partition(b" ")
+        offered.append(value if scheme.lower() == b"bearer" else None)
+    expected = rules.token.reveal().encode()
+    matches = [hmac.compare_digest(value.strip(), expected) for value in offered if value]
+    return any(matches)
+
+
+def _check_media_type(head: RequestHead, route: Route) -> Problem | None:
+    if route is not Route.OWN or head.method != "POST":
+        return None
+    if head.header(b"transfer-encoding") is None and head.text(b"content-length") in (None, "0"):
+        return None
+    media_type = (head.text(b"content-type") or "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return None
+    return Problem(415, "send content-type: application/json, or an empty body")
+
+
+def check_size(target: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> Problem | None:
+    """The bounds of a request head; checked by a lane as soon as the head is complete."""
+    if len(target) > TARGET_BYTES_MAX:
+        return Problem(414, f"the URL is longer than {TARGET_BYTES_MAX} bytes")
+    if len(headers) > HEADER_COUNT_MAX:
+        return Problem(431, f"there are more than {HEADER_COUNT_MAX} headers")
+    if sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
+        return Problem(431, f"the headers are larger than {HEADER_BYTES_MAX} bytes")
+    return None

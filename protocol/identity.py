@@ -1,0 +1,38 @@
+"""Who sends a request: its id, its owner, and a name for a credential that is not ours."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from protocol.gate import is_local
+from protocol.request import RequestHead, Route
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def given_request_id(head: RequestHead) -> str | None:
+    """The client's `x-request-id`, if it may be used (`interface.md` rule 11)."""
+    given = head.text(b"x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
+
+
+def is_owner(head: RequestHead, route: Route) -> bool:
+    """Whether subscription credentials may serve it: the owner's own Claude Code, on this machine.
+
+    Listing models and counting tokens cost nothing and carry no session (rule 19).
+    """
+    if not is_local(head):
+        return False
+    if route in (Route.MODELS, Route.COUNT_TOKENS):
+        return True
+    return bool(head.header(b"x-claude-code-session-id"))
+
+
+def client_name(head: RequestHead, salt: bytes) -> str:
+    """`client-` and eight hex digits: the same for the same credential, and nothing of it.
+
+    `salt` is random per process, so that the name cannot be found by trying credentials.
+    """
+    credential = head.header(b"x-api-key") or head.header(b"authorization") or b""
+    return f"client-{hashlib.sha256(salt + credential).hexdigest()[:8]}"

@@ -1,0 +1,69 @@
+"""Who sends a request."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.identity import client_name, given_request_id, is_owner
+from protocol.request import Headers, Peer, RequestHead, Route
+
+SESSION = (b"X-Claude-Code-Session-Id", b"3f0c")
+
+
+def head(*headers: tuple[bytes, bytes], loopback: bool = True) -> RequestHead:
+    return RequestHead("POST", b"/v1/messages", headers, Peer("", loopback))
+
+
+@pytest.mark.parametrize("value", ["a", "A.b_c-9", "x" * 128])
+def test_a_request_id_in_the_allowed_form_is_kept(value: str) -> None:
+    assert given_request_id(head((b"X-Request-Id", value.encode()))) == value
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"x" * 129, b"a b", b"a\n", b"a\r\nx: y", b"a/b", b"\xe9", b"a\x00", b"a,b"]
+)
+def test_any_other_request_id_is_replaced(value: bytes) -> None:
+    assert given_request_id(head((b"x-request-id", value))) is None
+    assert given_request_id(head()) is None
+
+
+@pytest.mark.parametrize(
+    ("route", "headers", "loopback", "owner"),
+    [
+        (Route.MESSAGES, (SESSION,), True, True),
+        (Route.OTHER, (SESSION,), True, True),
+        (Route.CHAT_COMPLETIONS, (SESSION,), True, True),
+        (Route.MESSAGES, (), True, False),
+        (Route.MESSAGES, ((b"x-claude-code-session-id", b""),), True, False),
+        (Route.OTHER, (), True, False),
+        (Route.CHAT_COMPLETIONS, (), True, False),
+        (Route.MODELS, (), True, True),
+        (Route.COUNT_TOKENS, (), True, True),
+        (Route.MESSAGES, (SESSION,), False, False),
+        (Route.MODELS, (), False, False),
+        (Route.MESSAGES, (SESSION, (b"x-forwarded-for", b"1.2.3.4")), True, False),
+        (Route.COUNT_TOKENS, ((b"forwarded", b"for=1.2.3.4"),), True, False),
+    ],
+)
+def test_an_owner_is_on_this_machine_with_a_session_of_claude_code(
+    route: Route, headers: Headers, loopback: bool, owner: bool
+) -> None:
+    assert is_owner(head(*headers, loopback=loopback), route) is owner
+
+
+@given(st.binary(min_size=1), st.binary(min_size=1))
+def test_a_clients_name_is_the_same_for_the_same_credential_alone(one: bytes, two: bytes) -> None:
+    name = client_name(head((b"x-api-key", one)), b"salt")
+    assert re.fullmatch(r"client-[0-9a-f]{8}", name)
+    assert client_name(head((b"X-Api-Key", one), (b"a", two)), b"salt") == name
+    assert (client_name(head((b"x-api-key", two)), b"salt") == name) is (one == two)
+
+
+def test_a_clients_name_cannot_be_found_without_the_salt() -> None:
+    asked = head((b"authorization", b"Bearer t"))
+    assert client_name(asked, b"one") != client_name(asked, b"two")
+    assert client_name(asked, b"one") != client_name(head(), b"one")

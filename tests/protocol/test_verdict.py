@@ -1,0 +1,183 @@
+"""The table: what an answer means, and for whom."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.accounts import Scope
+from protocol.peek import ErrorInfo
+from protocol.request import Headers
+from protocol.verdict import (
+    SUCCESS,
+    Action,
+    FaultKind,
+    Verdict,
+    judge,
+    judge_early_error,
+    judge_fault,
+    read_retry_after,
+    read_seconds,
+)
+
+LIMITED = (Action.NEXT, Scope.ACCOUNT, "rate_limited")
+REFUSED = (Action.NEXT, Scope.ACCOUNT, "auth")
+OVERLOADED = (Action.AGAIN, Scope.PROVIDER, "overloaded")
+BROKEN = (Action.NEXT, Scope.PROVIDER, "server_error")
+THE_REQUEST = (Action.DELIVER, Scope.REQUEST, "request_error")
+
+BY_STATUS = {
+    **dict.fromkeys((400, 404, 405, 408, 409, 411, 412, 413, 414, 415, 422, 431, 451), THE_REQUEST),
+    **dict.fromkeys((401, 402, 403), REFUSED),
+    429: LIMITED,
+    **dict.fromkeys((500, 501, 502, 503, 504, 520, 524), BROKEN),
+    529: OVERLOADED,
+}
+ERROR_TYPES = [
+    "", "invalid_request_error", "authentication_error", "billing_error", "permission_error",
+    "not_found_error", "request_too_large", "rate_limit_error", "api_error", "timeout_error",
+    "overloaded_error", "something_new",
+]  # fmt: skip
+RETRY_AFTERS: list[tuple[Headers, float | None]] = [
+    ((), None),
+    (((b"retry-after", b"30"),), 30.0),
+    (((b"Retry-After", b" 0 "),), 0.0),
+    (((b"retry-after", b"2.5"),), 2.5),
+    (((b"retry-after", b"459202"),), 459202.0),
+    (((b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT"),), None),
+    (((b"retry-after", b"-5"),), None),
+    (((b"retry-after", b"1e3"),), None),
+    (((b"retry-after", b"."),), None),
+    (((b"retry-after", b"nan"),), None),
+    (((b"retry-after", b"soon"), (b"retry-after", b"7")), 7.0),
+    (((b"retry-after-ms", b"7000"),), None),
+]
+
+
+def row(verdict: Verdict) -> tuple[Action, Scope, str]:
+    return verdict.action, verdict.scope, verdict.reason
+
+
+@pytest.mark.parametrize("status", BY_STATUS)
+@pytest.mark.parametrize("error_type", ERROR_TYPES)
+def test_the_status_decides_unless_the_body_says_overloaded(status: int, error_type: str) -> None:
+    for headers, seconds in RETRY_AFTERS:
+        verdict = judge(status, headers, ErrorInfo(error_type, "message"))
+        expected = OVERLOADED if error_type == "overloaded_error" else BY_STATUS[status]
+        assert row(verdict) == expected
+        assert not verdict.success
+        if expected in (LIMITED, OVERLOADED, BROKEN):
+            assert verdict.retry_after == seconds
+        else:
+            assert verdict.retry_after is None
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 206, 302, 304, 307])
+def test_everything_below_400_is_a_success(status: int) -> None:
+    assert judge(status, ((b"retry-after", b"3"),)) == SUCCESS
+    assert SUCCESS.success
+
+
+def test_only_a_failure_of_the_account_benches_it() -> None:
+    benching = {status for status in BY_STATUS if judge(status, ()).benches}
+    assert benching == {401, 402, 403, 429}
+    assert not SUCCESS.benches
+    assert not any(judge_fault(kind).benches for kind in FaultKind)
+
+
+REPEAT = (b"x-should-retry", b"true")
+
+
+@pytest.mark.parametrize(
+    ("headers", "benches"),
+    [
+        ((REPEAT,), False),
+        (((b"X-Should-Retry", b" TRUE "),), False),
+        ((REPEAT, (b"request-id", b"req_1")), False),
+        ((REPEAT, (b"retry-after", b"9")), True),
+        ((REPEAT, (b"anthropic-ratelimit-unified-status", b"rejected")), True),
+        ((REPEAT, (b"Anthropic-Ratelimit-Requests-Remaining", b"0")), True),
+        (((b"x-should-retry", b"false"),), True),
+        ((), True),
+    ],
+)
+def test_a_429_with_nothing_but_should_retry_benches_nobody(
+    headers: Headers, benches: bool
+) -> None:
+    verdict = judge(429, headers, ErrorInfo("rate_limit_error", "m"))
+    assert verdict.action is Action.NEXT
+    assert verdict.benches is benches
+
+
+def test_a_missing_long_context_entitlement_benches_nobody() -> None:
+    message = "Extra usage is required for long context requests."
+    verdict = judge(429, ((b"retry-after", b"60"),), ErrorInfo("rate_limit_error", message))
+    assert row(verdict) == (Action.NEXT, Scope.REQUEST, "long_context")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("This organization has been disabled.", REFUSED),
+        ("Your credit balance is too low to access the Anthropic API.", REFUSED),
+        ("messages.0.role: Input should be 'user' or 'assistant'", THE_REQUEST),
+        ("prompt is too long: 300000 tokens > 200000 maximum", THE_REQUEST),
+        ("", THE_REQUEST),
+    ],
+)
+def test_a_400_about_the_account_is_not_the_requests_fault(
+    message: str, expected: tuple[Action, Scope, str]
+) -> None:
+    assert row(judge(400, (), ErrorInfo("invalid_request_error", message))) == expected
+
+
+@pytest.mark.parametrize(
+    ("error_type", "expected"),
+    [
+        ("overloaded_error", OVERLOADED),
+        ("rate_limit_error", LIMITED),
+        ("authentication_error", REFUSED),
+        ("billing_error", REFUSED),
+        ("permission_error", REFUSED),
+        ("api_error", BROKEN),
+        ("timeout_error", BROKEN),
+        ("invalid_request_error", THE_REQUEST),
+        ("not_found_error", THE_REQUEST),
+        ("something_new", THE_REQUEST),
+        ("", THE_REQUEST),
+    ],
+)
+def test_an_early_error_event_means_what_its_status_would_have_meant(
+    error_type: str, expected: tuple[Action, Scope, str]
+) -> None:
+    assert row(judge_early_error(ErrorInfo(error_type, "m"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        (FaultKind.CONNECT, Action.NEXT),
+        (FaultKind.NAME, Action.NEXT),
+        (FaultKind.TIMEOUT, Action.NEXT),
+        (FaultKind.DISCONNECT, Action.NEXT),
+        (FaultKind.PROTOCOL, Action.NEXT),
+        (FaultKind.CERTIFICATE, Action.STOP),
+        (FaultKind.NO_CONNECTION, Action.STOP),
+    ],
+)
+def test_a_fault_below_http_is_the_providers(kind: FaultKind, action: Action) -> None:
+    assert row(judge_fault(kind)) == (action, Scope.PROVIDER, kind.value)
+
+
+@given(st.binary())
+def test_no_retry_after_makes_it_raise_and_none_is_negative(value: bytes) -> None:
+    seconds = read_retry_after(((b"retry-after", value),))
+    assert seconds == read_seconds(value)
+    assert seconds is None or seconds >= 0
+
+
+def test_a_retry_after_of_thousands_of_digits_is_endless() -> None:
+    assert read_seconds(b"9" * 5000) == math.inf
