@@ -1,0 +1,75 @@
+"""One credential, and the truth about it. The decisions are in `protocol.account`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from actors.mailbox import Envelope, Mailbox
+from actors.messages import (
+    AccountChanged,
+    AccountMessage,
+    DispatcherMessage,
+    PublishYourself,
+    Report,
+    Reported,
+    Reset,
+    Respecify,
+    SetEnabled,
+)
+from actors.runtime import Context
+from protocol import account as machine
+from protocol.account import CooldownPolicy
+from protocol.accounts import AccountSpec, AccountState
+
+
+class AccountActor:
+    """Applies reports and its owner's wishes, and pushes every change to the dispatcher."""
+
+    def __init__(
+        self,
+        spec: AccountSpec,
+        dispatcher: Mailbox[DispatcherMessage],
+        policy: Callable[[], CooldownPolicy],
+    ) -> None:
+        self._spec = spec
+        self._dispatcher = dispatcher
+        self._policy = policy
+
+    async def run(self, context: Context[AccountMessage, AccountState]) -> None:
+        """Until it is removed or the program stops."""
+        state = context.restored or machine.new_account(self._spec)
+        await self._dispatcher.tell(AccountChanged(state))
+        context.ready()
+        async for envelope in context.mailbox:
+            changed = self._step(state, envelope.message)
+            if changed is not state or isinstance(envelope.message, PublishYourself):
+                state = changed
+                context.publish(state)
+                await self._dispatcher.tell(AccountChanged(state))
+            _confirm(envelope, state)
+
+    def _step(self, state: AccountState, message: AccountMessage) -> AccountState:
+        now = trio.current_time()
+        match message:
+            case Report(event=event) | (Reported() as event):
+                return machine.report(state, event, self._policy(), now)
+            case SetEnabled(enabled=enabled):
+                return machine.set_enabled(state, enabled)
+            case Reset():
+                return machine.reset(state)
+            case Respecify(spec=spec):
+                self._spec = spec  # also for a life that has to start clean
+                return machine.respecified(state, spec)
+            case PublishYourself():
+                return state
+
+
+def _confirm(envelope: Envelope[AccountMessage], state: AccountState) -> None:
+    """Answers once the dispatcher has the new snapshot: a next choice can only follow it."""
+    message = envelope.message
+    if isinstance(message, Report):
+        envelope.reply_to(message).send(None)
+    elif isinstance(message, SetEnabled | Reset):
+        envelope.reply_to(message).send(state)

@@ -1,0 +1,131 @@
+"""What the actors say to each other; questions carry the type of their answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.account import Reported
+from protocol.accounts import AccountSpec, AccountState
+from protocol.config import Config, ConfigError
+from protocol.dispatch import (
+    AccountChanged,
+    AccountRemoved,
+    Acquire,
+    Again,
+    DispatchState,
+    Release,
+    Strategy,
+)
+from protocol.question import Question
+from protocol.request_line import RequestLine
+
+# --- an account
+
+
+class Report(Question[None], frozen=True):
+    """An attempt's outcome, when the relay must know that it counts before it chooses again."""
+
+    event: Reported
+
+
+class SetEnabled(Question[AccountState], frozen=True):
+    """The owner switches the account on or off."""
+
+    enabled: bool
+
+
+class Reset(Question[AccountState], frozen=True):
+    """The owner lifts every bench."""
+
+
+class Respecify(msgspec.Struct, frozen=True):
+    """The account's configuration changed."""
+
+    spec: AccountSpec
+
+
+class PublishYourself(msgspec.Struct, frozen=True):
+    """The dispatcher asks for a snapshot (it has just started)."""
+
+
+AccountMessage = Report | Reported | SetEnabled | Reset | Respecify | PublishYourself
+
+# --- the dispatcher
+
+
+class Describe(Question[DispatchState], frozen=True):
+    """All that the dispatcher knows, for `/status`."""
+
+
+class Restrategize(msgspec.Struct, frozen=True):
+    """The routing part of the configuration changed."""
+
+    strategy: Strategy
+
+
+DispatcherMessage = (
+    Acquire | Again | Release | AccountChanged | AccountRemoved | Describe | Restrategize
+)
+
+# --- the journal
+
+
+class Recent(Question[tuple[RequestLine, ...]], frozen=True):
+    """The newest request lines, newest first."""
+
+    limit: int = 100
+
+
+class Flush(Question[int], frozen=True):
+    """Everything told so far is on disk when this is answered with the count of dropped lines."""
+
+
+JournalMessage = RequestLine | Recent | Flush
+
+# --- the config-watcher
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """What a reload did: the keys that need a restart, or the errors for which it was refused."""
+
+    restart_needed: tuple[str, ...] = ()
+    errors: tuple[ConfigError, ...] = ()
+
+
+class Reload(Question[Reloaded], frozen=True):
+    """Read the configuration again now."""
+
+
+class ConfigStatus(msgspec.Struct, frozen=True):
+    """For `/status`: which file, when it was loaded (epoch seconds), the last refusal."""
+
+    config: Config
+    path: str
+    loaded_at: float
+    error: str | None = None
+
+
+__all__ = [
+    "AccountChanged",
+    "AccountMessage",
+    "AccountRemoved",
+    "Acquire",
+    "Again",
+    "ConfigStatus",
+    "Describe",
+    "DispatcherMessage",
+    "Flush",
+    "JournalMessage",
+    "PublishYourself",
+    "Recent",
+    "Release",
+    "Reload",
+    "Reloaded",
+    "Report",
+    "Reported",
+    "RequestLine",
+    "Reset",
+    "Respecify",
+    "Restrategize",
+    "SetEnabled",
+]

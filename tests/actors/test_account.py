@@ -1,0 +1,163 @@
+"""The account's shell: what it pushes, when it confirms, and what a crash leaves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors.account import AccountActor
+from actors.mailbox import Mailbox
+from actors.messages import (
+    AccountChanged,
+    AccountMessage,
+    DispatcherMessage,
+    PublishYourself,
+    Report,
+    Reported,
+    Reset,
+    Respecify,
+    SetEnabled,
+)
+from actors.runtime import Snapshot
+from protocol.account import CooldownPolicy
+from protocol.accounts import AccountSpec, AccountState, Credential
+from protocol.secrets import Secret
+from protocol.verdict import SUCCESS, judge
+from tests.actors.living import living
+
+SPEC = AccountSpec("a", "api_key", Credential(Secret("key-of-a"), bearer=False), "https://x")
+LIMIT = judge(429, ((b"retry-after", b"30"),))
+
+
+class Scene:
+    """An account, and the dispatcher's mailbox with nobody reading it."""
+
+    def __init__(self, capacity: int = 64) -> None:
+        self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher", capacity)
+        self.pushed = self.dispatcher.open_inbox()
+        self.mailbox: Mailbox[AccountMessage] = Mailbox("account/a")
+        self.snapshot: Snapshot[AccountState] = Snapshot()
+        self.policy = CooldownPolicy()
+        self.actor = AccountActor(SPEC, self.dispatcher, lambda: self.policy)
+
+    def snapshots(self) -> list[AccountState]:
+        """What came since the last look."""
+        found = [envelope.message for envelope in self.pushed.receive_waiting(100)]
+        assert all(isinstance(message, AccountChanged) for message in found)
+        return [message.state for message in found if isinstance(message, AccountChanged)]
+
+
+@pytest.fixture
+async def scene(autojump_clock: object) -> AsyncIterator[Scene]:
+    scene = Scene()
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot):
+        yield scene
+
+
+def reported(lease: int = 1, verdict: object = LIMIT) -> Reported:
+    return Reported(lease, verdict, 1e9, 429, "m")  # type: ignore[arg-type]
+
+
+async def test_it_says_what_it_is_when_it_starts(autojump_clock: object, scene: Scene) -> None:
+    (state,) = scene.snapshots()
+    assert state == AccountState(SPEC)
+
+
+async def test_its_snapshot_is_with_the_dispatcher_before_a_report_is_confirmed(
+    autojump_clock: object,
+) -> None:
+    scene = Scene(capacity=1)
+    confirmed = trio.Event()
+
+    async def ask() -> None:
+        await scene.mailbox.ask(Report(reported()), timeout=60)
+        confirmed.set()
+
+    async with living(scene.actor.run, scene.mailbox), trio.open_nursery() as nursery:
+        nursery.start_soon(ask)  # the dispatcher's mailbox is full with the first snapshot
+        await trio.sleep(5)
+        assert not confirmed.is_set()
+        first = scene.pushed.receive_nowait()
+        assert first is not None
+        assert first.message == AccountChanged(AccountState(SPEC))
+        await wait_all_tasks_blocked()
+        assert confirmed.is_set()
+        assert [state.status(5.0) for state in scene.snapshots()] == ["cooling"]
+
+
+async def test_a_bench_counts_from_the_moment_of_the_report(
+    autojump_clock: object, scene: Scene
+) -> None:
+    scene.snapshots()
+    await trio.sleep(100)
+    await scene.mailbox.tell(reported())
+    await wait_all_tasks_blocked()
+    (state,) = scene.snapshots()
+    assert state.available_at(100.0) == pytest.approx(130.0)
+
+
+async def test_every_change_is_pushed_and_nothing_else(
+    autojump_clock: object, scene: Scene
+) -> None:
+    scene.snapshots()
+    await scene.mailbox.tell(reported(1, SUCCESS))
+    await scene.mailbox.tell(reported(1, SUCCESS))  # the same lease: nothing new
+    await wait_all_tasks_blocked()
+    assert [state.counters.requests for state in scene.snapshots()] == [1]
+    await scene.mailbox.tell(PublishYourself())
+    await wait_all_tasks_blocked()
+    assert [state.counters.requests for state in scene.snapshots()] == [1]
+
+
+async def test_a_repeated_report_is_confirmed_too(autojump_clock: object, scene: Scene) -> None:
+    for _ in range(2):
+        await scene.mailbox.ask(Report(reported()), timeout=1)
+    assert scene.snapshots()[-1].counters.requests == 1
+
+
+async def test_its_owner_is_answered_with_the_account_as_it_is_now(
+    autojump_clock: object, scene: Scene
+) -> None:
+    off = await scene.mailbox.ask(SetEnabled(False), timeout=1)
+    assert off.status(0.0) == "disabled"
+    assert scene.snapshots()[-1] == off
+    await scene.mailbox.ask(SetEnabled(True), timeout=1)
+    await scene.mailbox.ask(Report(reported()), timeout=1)
+    lifted = await scene.mailbox.ask(Reset(), timeout=1)
+    assert lifted.cooldowns == ()
+
+
+async def test_a_changed_policy_counts_from_the_next_report_on(
+    autojump_clock: object, scene: Scene
+) -> None:
+    scene.policy = CooldownPolicy(auth=7.0)
+    await scene.mailbox.ask(Report(reported(1, judge(401, ()))), timeout=1)
+    assert scene.snapshots()[-1].available_at(0.0) == pytest.approx(trio.current_time() + 7.0)
+
+
+async def test_the_next_life_knows_the_bench_and_which_reports_counted(
+    autojump_clock: object,
+) -> None:
+    scene = Scene()
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot):
+        await scene.mailbox.ask(Report(reported(5)), timeout=1)
+    scene.snapshots()
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot, incarnation=2):
+        (state,) = scene.snapshots()
+        assert state.status(trio.current_time()) == "cooling"
+        await scene.mailbox.ask(Report(reported(5)), timeout=1)
+        assert scene.snapshots() == [], "asked again after the crash: it had counted already"
+
+
+async def test_a_life_that_starts_clean_has_the_newest_credential(autojump_clock: object) -> None:
+    scene = Scene()
+    new = msgspec.structs.replace(SPEC, credential=Credential(Secret("key-2"), bearer=False))
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot):
+        await scene.mailbox.tell(Respecify(new))
+    assert scene.snapshots()[-1].spec == new
+    async with living(scene.actor.run, scene.mailbox, Snapshot(), incarnation=3):
+        assert [state.spec for state in scene.snapshots()] == [new]
