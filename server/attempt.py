@@ -1,0 +1,153 @@
+"""One attempt at one upstream: send, judge, and either deliver to the client or say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from protocol.early_events import HOLD_SECONDS, EarlyEvents
+from protocol.peek import ErrorInfo, error_info
+from protocol.request import Headers
+from protocol.verdict import (
+    Action,
+    FaultKind,
+    Verdict,
+    judge,
+    judge_early_error,
+    judge_fault,
+)
+from server.delivery import Delivery
+from server.upstream import Upstream, UpstreamFault, UpstreamRequest, UpstreamResponse
+
+ERROR_BODY_BYTES_MAX = 8 * 1024 * 1024
+ERROR_BODY_SECONDS = 30.0
+"""An error body is read whole before it is judged; one that does not end is a broken upstream."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Nothing reached the client. `status` None: there was no answer at all.
+
+    `body` holds the upstream's answer unmodified; after an early error event it is the stream so
+    far, which then is the answer to forward.
+    """
+
+    verdict: Verdict
+    detail: str
+    status: int | None = None
+    headers: Headers = ()
+    body: bytes = b""
+    error: ErrorInfo = ErrorInfo()
+
+
+class Served(msgspec.Struct, frozen=True):
+    """The client has it. `terminal` as in the request line; only "complete" ended well."""
+
+    terminal: str
+
+
+async def attempt(
+    upstream: Upstream,
+    request: UpstreamRequest,
+    open_delivery: Callable[[UpstreamResponse], Delivery],
+    *,
+    stream: bool,
+) -> Failed | Served:
+    """Sends `request` and delivers a good answer; `stream`: the client asked for events."""
+    try:
+        async with upstream.send(request) as response:
+            if response.status >= 400:
+                return await _read_error(response)
+            events = stream or _is_event_stream(response.headers)
+            return await _deliver(response, open_delivery(response), events=events)
+    except UpstreamFault as fault:
+        return Failed(judge_fault(fault.kind), fault.detail)
+
+
+async def _read_error(response: UpstreamResponse) -> Failed:
+    pieces: list[bytes] = []
+    size = 0
+    with trio.move_on_after(ERROR_BODY_SECONDS) as limit:
+        async with response.chunks() as chunks:
+            async for chunk in chunks:
+                pieces.append(chunk)
+                size += len(chunk)
+                if size > ERROR_BODY_BYTES_MAX:
+                    raise UpstreamFault(FaultKind.PROTOCOL, "an error body without end")
+    if limit.cancelled_caught:
+        raise UpstreamFault(FaultKind.TIMEOUT, "an error body without end")
+    body = b"".join(pieces)
+    error = error_info(body)
+    return Failed(
+        judge(response.status, response.headers, error),
+        f"{response.status} {error.type} {error.message}".strip(),
+        response.status,
+        response.headers,
+        body,
+        error,
+    )
+
+
+def _is_event_stream(headers: Headers) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )
+
+
+async def _deliver(
+    response: UpstreamResponse, delivery: Delivery, *, events: bool
+) -> Failed | Served:
+    if not events:
+        return await _pump(response, delivery, None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delivery.commit_after, HOLD_SECONDS)
+        outcome = await _pump(response, delivery, EarlyEvents())
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _pump(
+    response: UpstreamResponse, delivery: Delivery, early: EarlyEvents | None
+) -> Failed | Served:
+    """Passes the body on; returns (never raises) an upstream's break."""
+    try:
+        async with response.chunks() as chunks:
+            async for chunk in chunks:
+                await delivery.add(chunk)
+                if delivery.started:
+                    continue
+                failed = _look(chunk, response, delivery, early)
+                if failed is not None:
+                    return failed
+                if early is None or early.settled:
+                    await delivery.commit()
+    except UpstreamFault as fault:
+        if not delivery.started:
+            return Failed(judge_fault(fault.kind), fault.detail)
+        return Served("stall" if fault.kind is FaultKind.TIMEOUT else "upstream_closed")
+    await delivery.finish()
+    return Served("complete")
+
+
+def _look(
+    chunk: bytes, response: UpstreamResponse, delivery: Delivery, early: EarlyEvents | None
+) -> Failed | None:
+    """An error event before any content is a failure, unless it is about the request itself."""
+    if early is None:
+        return None
+    early.feed(chunk)
+    if early.error is None:
+        return None
+    verdict = judge_early_error(early.error)
+    if verdict.action is Action.DELIVER:
+        return None
+    return Failed(
+        verdict,
+        f"{early.error.type} {early.error.message}".strip(),
+        response.status,
+        response.headers,
+        delivery.abandon(),
+        early.error,
+    )

@@ -1,0 +1,120 @@
+"""The relay's side of its talks with the actors: leases, reports, the journal's line.
+
+An actor that crashes over a question is asked again: its mailbox and its last state outlive it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from actors.asking import insist
+from actors.mailbox import AskFailed, Mailbox
+from actors.messages import AccountMessage, DispatcherMessage, JournalMessage, Report, Reported
+from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
+from protocol.errors import Problem
+from protocol.secrets import scrub
+from protocol.verdict import SUCCESS
+from server.attempt import Failed
+from server.budget import BodyBudget
+from server.intake import Refused
+from server.record import Record
+from server.upstream import Upstream
+
+ASK_SECONDS = 10.0
+"""For an answer of an actor, its restarts included. None of them waits on anybody."""
+TELL_SECONDS = 5.0
+"""For a message to find room; a mailbox that is full for so long belongs to a dead actor."""
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """What a request needs of the rest of the program. `wall_clock` gives epoch seconds."""
+
+    dispatcher: Mailbox[DispatcherMessage]
+    account: Callable[[str], Mailbox[AccountMessage] | None]
+    journal: Mailbox[JournalMessage]
+    upstream: Callable[[str], Upstream]
+    budget: BodyBudget
+    body_bytes_max: Callable[[], int]
+    attempts_max: Callable[[], int]
+    wall_clock: Callable[[], float]
+    random: random.Random
+
+    def write_line(self, record: Record) -> None:
+        """The journal is the one receiver that may lose a message; it never delays a request."""
+        try:
+            self.journal.tell_nowait(record.line())
+        except AskFailed:
+            return  # the program is stopping and the journal has gone before this request
+
+
+class Desk:
+    """Asks and tells for one request."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._unsent: list[tuple[Mailbox[AccountMessage], Reported]] = []
+
+    async def acquire(self, ask: Acquire) -> Lease | Refusal:
+        """A lease, or why there is none; raises Refused when the dispatcher cannot answer."""
+        return await self._ask_dispatcher(ask)
+
+    async def acquire_again(self, ask: Acquire, account: str) -> Lease | Refusal:
+        """The same account once more."""
+        return await self._ask_dispatcher(Again(account, ask))
+
+    async def _ask_dispatcher(self, question: Acquire | Again) -> Lease | Refusal:
+        try:
+            return await insist(self._ports.dispatcher, question, timeout=ASK_SECONDS)
+        except AskFailed as failure:
+            raise Refused(_unavailable(failure)) from failure
+
+    async def release(self, lease: Lease) -> None:
+        """Gives a lease back, also while the request is being cancelled."""
+        message = Release(lease.id, lease.account)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + TELL_SECONDS):
+            try:
+                await self._ports.dispatcher.tell(message)
+                while self._unsent:
+                    mailbox, event = self._unsent.pop()
+                    await mailbox.tell(event)
+            except AskFailed:
+                return  # the program is stopping, or the account was removed
+
+    async def report_failure(self, lease: Lease, failed: Failed) -> None:
+        """Returns when it counts: the dispatcher's next choice knows of it."""
+        mailbox = self._ports.account(lease.account)
+        if mailbox is None:
+            return
+        report = Report(
+            Reported(
+                lease.id,
+                failed.verdict,
+                self._ports.wall_clock(),
+                failed.status,
+                scrub(failed.detail)[:200],
+            )
+        )
+        try:
+            await insist(mailbox, report, timeout=ASK_SECONDS)
+        except AskFailed:
+            return  # removed, or stuck for now: the request goes on without its account
+
+    def report_success(self, lease: Lease, status: int) -> None:
+        """Told at the answer's head; when there is no room, at its end: no stream waits for it."""
+        mailbox = self._ports.account(lease.account)
+        if mailbox is None:
+            return
+        event = Reported(lease.id, SUCCESS, self._ports.wall_clock(), status, "")
+        try:
+            if not mailbox.tell_nowait(event):
+                self._unsent.append((mailbox, event))
+        except AskFailed:
+            return  # removed meanwhile
+
+
+def _unavailable(failure: AskFailed) -> Problem:
+    return Problem(529, f"the proxy cannot serve right now: {failure}; try again", retry_after=1)

@@ -1,0 +1,84 @@
+"""What the journal will say of a request, gathered while it runs."""
+
+from __future__ import annotations
+
+import datetime
+
+import trio
+
+from protocol.peek import Peek
+from protocol.request import RequestHead, Route
+from protocol.request_line import RequestLine, plain
+from protocol.secrets import scrub
+
+
+class Record:
+    """Filled in by the relay; `line` makes the journal's line of it."""
+
+    def __init__(self, head: RequestHead, request_id: str, route: Route, at: float) -> None:
+        self.head = head
+        self.request_id = request_id
+        self.route = route
+        self.at = at
+        self.began = trio.current_time()
+        self.asked = Peek()
+        self.account: str | None = None
+        self.status: int | None = None
+        self.attempts = 0
+        self.terminal = "refused"
+        self.delivered = False
+        """The client has its whole answer: its leaving is no event any more."""
+        self.first_byte_at: float | None = None
+        self.queued = 0.0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.reason: str | None = None
+        self.error_type: str | None = None
+
+    def ended(self, terminal: str, status: int | None = None) -> None:
+        """How it ended; a status that the client already saw stays."""
+        self.terminal = terminal
+        if status is not None:
+            self.status = status
+
+    def complete(self) -> None:
+        """The upstream's answer was handed over to its end."""
+        self.delivered = True
+        self.ended("complete")
+
+    def left(self) -> None:
+        """The client has gone; that counts unless it had its answer."""
+        if not self.delivered:
+            self.ended("client_closed", 499)
+
+    def line(self) -> RequestLine:
+        """The line, as things stand."""
+        now = trio.current_time()
+        head = self.head
+        first = self.first_byte_at
+        return RequestLine(
+            at=datetime.datetime.fromtimestamp(self.at, datetime.UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            request_id=self.request_id,
+            method=plain(head.method) or "",
+            path=plain(scrub(head.path)) or "",
+            dialect="openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
+            model=plain(self.asked.model),
+            served_model=plain(self.asked.model) if self.account else None,
+            account=self.account,
+            client=plain(head.text(b"user-agent")),
+            session=plain(head.text(b"x-claude-code-session-id")),
+            agent=plain(head.text(b"x-claude-code-agent-id")),
+            status=self.status,
+            attempts=self.attempts,
+            stream=self.asked.stream,
+            terminal=self.terminal,
+            ms_total=round((now - self.began) * 1000, 3),
+            ms_first_byte=None if first is None else round((first - self.began) * 1000, 3),
+            ms_queue=round(self.queued * 1000, 3),
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            reason=plain(self.reason),
+            error_type=plain(self.error_type),
+        )

@@ -1,0 +1,251 @@
+"""One request, from its body to its last byte: take in, ask, attempt, classify, report, again.
+
+Nothing has been sent to the client until an attempt produced a good head and, for a stream, its
+first content; until then every failure can go to the next account unseen. After that a broken
+upstream is passed on as the break it is: clients retry that best (`wire.md` A17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import msgspec
+import trio
+
+from protocol.dispatch import Acquire, Lease, Refusal
+from protocol.errors import Problem, answer
+from protocol.headers import to_client, to_upstream, with_retry_after
+from protocol.peek import peek
+from protocol.request import Route, upstream_target
+from protocol.verdict import Action, FaultKind
+from server.attempt import Failed, Served, attempt
+from server.delivery import Delivery
+from server.desk import Desk, Ports
+from server.exchange import ClientGone, Exchange, send_answer
+from server.intake import Body, Refused
+from server.record import Record
+from server.upstream import UpstreamRequest, UpstreamResponse
+
+OVERLOAD_DELAYS = (0.75, 3.0)
+"""Longest waits (seconds, full jitter) before the two more tries after an overload (rule 5)."""
+
+
+async def relay(exchange: Exchange, ports: Ports, record: Record, ask: Acquire) -> None:
+    """Serves one request of a relayed route; its line goes to the journal however it ends."""
+    body = Body(ports.budget)
+    try:
+        await body.read(exchange, ports.body_bytes_max())
+        record.bytes_in = len(body.content)
+        async with _ended_by_departure(exchange, record):
+            await _Relay(exchange, ports, record, body.content).serve(ask)
+    except Refused as refused:
+        await _author(exchange, record, refused.problem)
+    except ClientGone:
+        record.left()
+    finally:
+        body.release()
+        ports.write_line(record)
+
+
+@asynccontextmanager
+async def _ended_by_departure(exchange: Exchange, record: Record) -> AsyncGenerator[None, None]:
+    """The client's leaving cancels what runs inside, upstream call and all."""
+    over = False
+
+    async def watch(scope: trio.CancelScope) -> None:
+        await exchange.gone()
+        if not over:
+            record.left()
+            scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, nursery.cancel_scope)
+        yield
+        over = True
+        nursery.cancel_scope.cancel()
+
+
+class _Relay:
+    """The state of one request between its attempts."""
+
+    def __init__(self, exchange: Exchange, ports: Ports, record: Record, body: bytes) -> None:
+        self._exchange = exchange
+        self._ports = ports
+        self._record = record
+        self._body = body
+        self._desk = Desk(ports)
+        self._first: Failed | None = None
+        self._first_account = ""
+        self._overloads = 0
+        self._delivery: Delivery | None = None
+
+    async def serve(self, ask: Acquire) -> None:
+        """Until the client has an answer, the upstream's or one of ours."""
+        try:
+            await self._serve(ask)
+        except Refused as refused:  # the dispatcher cannot answer; nothing was sent yet
+            await _author(self._exchange, self._record, refused.problem)
+
+    async def _serve(self, ask: Acquire) -> None:
+        self._record.asked = peek(self._body)
+        ask = msgspec.structs.replace(ask, model=self._record.asked.model)
+        began = trio.current_time()
+        outcome = await self._desk.acquire(ask)
+        self._record.queued = trio.current_time() - began
+        while isinstance(outcome, Lease):
+            lease = outcome
+            try:
+                result = await self._attempt(lease)
+            finally:
+                await self._desk.release(lease)
+            if isinstance(result, Served):
+                self._record.ended(result.terminal)
+                return
+            await self._desk.report_failure(lease, result)
+            if self._first is None or self._first.status is None:
+                self._first, self._first_account = result, lease.account
+            ask = msgspec.structs.replace(ask, tried=(*ask.tried, lease.account))
+            following = await self._follow(ask, lease, result)
+            if following is None:
+                await self._give_up(result, None)
+                return
+            outcome = following
+        await self._give_up(None, outcome)
+
+    async def _attempt(self, lease: Lease) -> Failed | Served:
+        record, head = self._record, self._exchange.head
+        record.attempts += 1
+        record.account = lease.account
+        record.reason = "; ".join(lease.reasons)
+        request = UpstreamRequest(
+            head.method,
+            upstream_target(head.target),
+            to_upstream(head.headers, lease.credential),
+            self._body,
+        )
+
+        def open_delivery(response: UpstreamResponse) -> Delivery:
+            headers = to_client(response.headers, self._added(lease.account))
+            self._delivery = Delivery(
+                self._exchange,
+                response.status,
+                headers,
+                lambda: self._good(lease, response.status),
+                record.complete,
+            )
+            return self._delivery
+
+        try:
+            return await attempt(
+                self._ports.upstream(lease.base_url),
+                request,
+                open_delivery,
+                stream=record.asked.stream,
+            )
+        finally:
+            if self._delivery is not None:
+                record.first_byte_at = self._delivery.started_at
+                record.bytes_out = self._delivery.bytes_out
+
+    def _good(self, lease: Lease, status: int) -> None:
+        self._record.status = status
+        self._desk.report_success(lease, status)
+
+    async def _follow(self, ask: Acquire, lease: Lease, failed: Failed) -> Lease | Refusal | None:
+        """Who is next after a failure; None when this answer, or the first, is the client's."""
+        limit = self._ports.attempts_max()
+        if not ask.route.repeatable or (limit and self._record.attempts >= limit):
+            return None
+        if failed.verdict.action is Action.NEXT:
+            return await self._desk.acquire(ask)
+        if failed.verdict.action is not Action.AGAIN or lease.credential is None:
+            return None
+        if self._overloads == len(OVERLOAD_DELAYS):
+            return None
+        longest = OVERLOAD_DELAYS[self._overloads]
+        self._overloads += 1
+        await trio.sleep(self._ports.random.uniform(0, longest))
+        return await self._desk.acquire_again(ask, lease.account)
+
+    async def _give_up(self, last: Failed | None, refusal: Refusal | None) -> None:
+        """The upstream's own first answer, if there was one; else one of ours."""
+        told = self._first
+        if last is not None and last.verdict.action is Action.DELIVER:
+            told = last
+        elif told is not None:
+            self._record.account = self._first_account
+        if told is None or told.status is None:
+            problem = _unreachable(told) if told else _refused(refusal)
+            await _author(self._exchange, self._record, problem)
+            return
+        headers = to_client(told.headers, self._added(self._record.account or ""))
+        if refusal is not None and refusal.retry_after is not None:
+            headers = with_retry_after(headers, max(int(refusal.retry_after), 1))
+        ended = "complete" if told.verdict.action is Action.DELIVER else "upstream_error"
+        status = told.status
+
+        def delivered() -> None:
+            self._record.delivered = True
+            self._record.ended(ended, status)
+
+        self._record.error_type = told.error.type or None
+        self._record.first_byte_at = trio.current_time()
+        self._record.bytes_out = len(told.body)
+        delivery = Delivery(self._exchange, status, headers, lambda: None, delivered)
+        await delivery.add(told.body)
+        await delivery.finish()
+
+    def _added(self, account: str) -> list[tuple[bytes, bytes]]:
+        return [
+            *_request_id(self._record),
+            (b"x-supervisor-account", account.encode()),
+            (b"x-supervisor-attempts", str(self._record.attempts).encode()),
+        ]
+
+
+def _request_id(record: Record) -> list[tuple[bytes, bytes]]:
+    return [(b"x-supervisor-request-id", record.request_id.encode())]
+
+
+async def _author(exchange: Exchange, record: Record, problem: Problem) -> None:
+    record.error_type = problem.error_type
+    record.reason = problem.message
+    record.ended("refused", problem.status)
+    record.delivered = True
+    made = answer(problem, record.request_id, openai=record.route is Route.CHAT_COMPLETIONS)
+    await send_answer(exchange, made, _request_id(record))
+    record.bytes_out = len(made.body)
+
+
+def _unreachable(failed: Failed) -> Problem:
+    """No upstream answered at all."""
+    reason = failed.verdict.reason
+    if reason == FaultKind.TIMEOUT.value:
+        return Problem(504, f"the upstream did not answer: {failed.detail}")
+    if reason == FaultKind.NO_CONNECTION.value:
+        return Problem(529, f"the upstream is busy: {failed.detail}", retry_after=1)
+    return Problem(502, f"the upstream could not be reached ({reason}): {failed.detail}")
+
+
+_STATUS_OF_CAUSE = {
+    "limited": 429,
+    "no_credential": 503,
+    "unknown_account": 404,
+    "wrong_model": 404,
+}
+
+
+def _refused(refusal: Refusal | None) -> Problem:
+    """Nobody could serve, and nothing was attempted (`interface.md` rule 2)."""
+    if refusal is None:
+        return Problem(500, "the proxy found nobody to serve this request")
+    status = _STATUS_OF_CAUSE.get(refusal.cause, 503)
+    seconds = refusal.retry_after
+    return Problem(
+        status,
+        refusal.message,
+        type="authentication_error" if status == 503 else "",
+        retry_after=None if seconds is None else max(int(seconds), 1),
+        final=refusal.cause == "no_credential",
+    )

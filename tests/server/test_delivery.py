@@ -1,0 +1,106 @@
+"""A response is held back until it is committed, and never turns back after that."""
+
+from __future__ import annotations
+
+import trio
+
+from protocol.request import RequestHead
+from server.delivery import Delivery
+
+
+class Client:
+    """An exchange that notes what it is given."""
+
+    def __init__(self, method: str = "POST") -> None:
+        self.head = RequestHead(method, b"/", ())
+        self.seen: list[object] = []
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.seen.append(status)
+
+    async def send(self, chunk: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.seen.append(chunk)
+
+    async def finish(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.seen.append("end")
+
+
+def delivery_to(client: Client, committed: list[str]) -> Delivery:
+    """A delivery of a 200."""
+    return Delivery(
+        client,
+        200,
+        [],
+        lambda: committed.append("committed"),
+        lambda: committed.append("delivered"),
+    )  # type: ignore[arg-type]
+
+
+async def test_nothing_is_seen_before_the_commit_and_all_of_it_after() -> None:
+    """Held pieces go out as one, later ones as they come."""
+    client, committed = Client(), list[str]()
+    delivery = delivery_to(client, committed)
+    await delivery.add(b"a")
+    await delivery.add(b"b")
+    assert (client.seen, committed, delivery.started) == ([], [], False)
+    await delivery.commit()
+    await delivery.add(b"c")
+    await delivery.finish()
+    assert client.seen == [200, b"ab", b"c", "end"]
+    assert committed == ["committed", "delivered"]
+    assert delivery.bytes_out == 3
+
+
+async def test_an_abandoned_delivery_gives_back_what_it_held_and_a_late_commit_does_nothing() -> (
+    None
+):
+    """The timer beside the reader may fire while the reader gives up."""
+    client, committed = Client(), list[str]()
+    delivery = delivery_to(client, committed)
+    await delivery.add(b"held")
+    assert delivery.abandon() == b"held"
+    await delivery.commit()
+    assert (client.seen, committed) == ([], [])
+
+
+async def test_the_timer_and_the_reader_commit_only_once(autojump_clock: object) -> None:
+    """Both at the same moment."""
+    client, committed = Client(), list[str]()
+    delivery = delivery_to(client, committed)
+    await delivery.add(b"x")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delivery.commit_after, 1)
+        await trio.sleep(1)
+        nursery.start_soon(delivery.commit)
+    assert client.seen == [200, b"x"]
+    assert committed == ["committed"]
+
+
+async def test_a_head_request_gets_no_body() -> None:
+    """Its length is counted all the same."""
+    client = Client("HEAD")
+    delivery = delivery_to(client, [])
+    await delivery.add(b"body")
+    await delivery.finish()
+    assert client.seen == [200, "end"]
+
+
+async def test_a_body_of_known_length_is_delivered_with_its_last_byte() -> None:
+    """The client may close right then, before anybody says that this was the end."""
+    noted: list[str] = []
+    client = Client()
+    delivery = Delivery(
+        client,  # type: ignore[arg-type]
+        200,
+        [(b"Content-Length", b"4")],
+        lambda: None,
+        lambda: noted.append("delivered"),
+    )
+    await delivery.commit()
+    await delivery.add(b"ab")
+    assert noted == []
+    await delivery.add(b"cd")
+    assert noted == ["delivered"]

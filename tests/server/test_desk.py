@@ -1,0 +1,130 @@
+"""The relay's talks with the actors: leases, reports and lines, also when actors are away."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+
+from actors.mailbox import Mailbox
+from actors.messages import AccountMessage, DispatcherMessage, JournalMessage, Release
+from protocol.accounts import Scope
+from protocol.dispatch import Acquire, Lease, Refusal
+from protocol.request import RequestHead, Route
+from protocol.verdict import Action, Verdict
+from server.attempt import Failed
+from server.budget import BodyBudget
+from server.desk import ASK_SECONDS, Desk, Ports
+from server.intake import Refused
+from server.record import Record
+
+ASK = Acquire(Route.MESSAGES)
+LEASE = Lease(7, "work", None, "http://api.test")
+LIMITED = Failed(Verdict(Action.NEXT, Scope.ACCOUNT, "rate_limited", 30.0), "429", 429)
+
+
+class Office:
+    """A desk and the mailboxes behind it; nobody reads them unless a test does."""
+
+    def __init__(self) -> None:
+        self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
+        self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1)
+        self.account: Mailbox[AccountMessage] = Mailbox("account/work", capacity=1)
+        self.ports = Ports(
+            dispatcher=self.dispatcher,
+            account=lambda name: self.account if name == "work" else None,
+            journal=self.journal,
+            upstream=self._no_upstream,  # type: ignore[arg-type]
+            budget=BodyBudget(lambda: 1),
+            body_bytes_max=lambda: 1,
+            attempts_max=lambda: 0,
+            wall_clock=lambda: 0.0,
+            random=random.Random(1),
+        )
+        self.desk = Desk(self.ports)
+
+    def _no_upstream(self, base_url: str) -> object:
+        raise AssertionError(f"nobody asked for {base_url}")
+
+
+async def test_a_dispatcher_that_does_not_answer_is_a_529_at_the_deadline(
+    autojump_clock: object,
+) -> None:
+    """The client hears that it is worth trying again."""
+    office = Office()
+    began = trio.current_time()
+    with pytest.raises(Refused) as caught:
+        await office.desk.acquire(ASK)
+    assert trio.current_time() - began == pytest.approx(ASK_SECONDS)
+    assert (caught.value.problem.status, caught.value.problem.retry_after) == (529, 1)
+
+
+async def test_a_dispatcher_that_crashes_over_the_question_is_asked_again(
+    autojump_clock: object,
+) -> None:
+    """The request never hears of it."""
+    office = Office()
+
+    async def crash_then_answer() -> None:
+        inbox = office.dispatcher.open_inbox()
+        await inbox.receive()
+        inbox.abandon(redeliver=False)
+        envelope = await office.dispatcher.open_inbox().receive()
+        assert isinstance(envelope.message, Acquire)
+        envelope.reply_to(envelope.message).send(Refusal("limited", "nobody"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crash_then_answer)
+        assert await office.desk.acquire(ASK) == Refusal("limited", "nobody")
+
+
+async def test_a_success_that_finds_no_room_is_told_when_the_lease_is_given_back(
+    autojump_clock: object,
+) -> None:
+    """No stream waits for it, and it is not lost."""
+    office = Office()
+    office.desk.report_success(LEASE, 200)
+    office.desk.report_success(Lease(8, "work", None, ""), 200)
+    assert office.account.depth == 1
+    inbox = office.account.open_inbox()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.desk.release, LEASE)
+        told = [(await inbox.receive()).message for _ in range(2)]
+    assert [getattr(message, "lease", None) for message in told] == [7, 8]
+
+
+async def test_a_lease_is_given_back_even_while_the_request_is_being_cancelled(
+    autojump_clock: object,
+) -> None:
+    """Otherwise an account would look busy for ever."""
+    office = Office()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await office.desk.release(LEASE)
+    envelope = await office.dispatcher.open_inbox().receive()
+    assert envelope.message == Release(7, "work")
+
+
+async def test_reports_about_an_account_that_is_gone_go_nowhere_and_hurt_nobody(
+    autojump_clock: object,
+) -> None:
+    """It was removed from the configuration while the request ran."""
+    office = Office()
+    gone = Lease(9, "gone", None, "")
+    office.desk.report_success(gone, 200)
+    await office.desk.report_failure(gone, LIMITED)
+    office.account.close()
+    office.desk.report_success(LEASE, 200)
+    await office.desk.report_failure(LEASE, LIMITED)
+
+
+async def test_a_full_journal_loses_a_line_and_delays_nothing(autojump_clock: object) -> None:
+    """It is the one receiver that may."""
+    office = Office()
+    record = Record(RequestHead("GET", b"/v1/models", ()), "r", Route.MODELS, 0.0)
+    office.ports.write_line(record)
+    office.ports.write_line(record)
+    assert office.journal.depth == 1
+    office.journal.close()
+    office.ports.write_line(record)
