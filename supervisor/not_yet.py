@@ -38,6 +38,7 @@ NOT_YET: Mapping[str, object] = {
     "redirect.*": "",
     "models.aliases": {},
     "models.long_context": (),
+    "logs.bodies": False,
     "client.manage": False,
     "client.*": _NOTHING,
 }

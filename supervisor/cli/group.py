@@ -1,0 +1,78 @@
+"""The group of all commands.
+
+Command modules import click and nothing heavier at the top: `--help`, completion and `status` must
+not wait for an event loop and a web framework that they do not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from supervisor.cli.check import check
+from supervisor.cli.demo import demo
+from supervisor.cli.execute import execute
+from supervisor.cli.reload import reload
+from supervisor.cli.run import run
+from supervisor.cli.status import status
+from supervisor.cli.stop import stop
+
+PROGRAM = "supervisor"
+
+EPILOG = """\b
+Shell completion:
+  bash   eval "$(_SUPERVISOR_COMPLETE=bash_source supervisor)"
+  zsh    eval "$(_SUPERVISOR_COMPLETE=zsh_source supervisor)"
+  fish   _SUPERVISOR_COMPLETE=fish_source supervisor | source
+
+\b
+Exit codes: 0 done, 1 failed, 2 usage, 69 nothing answers, 70 gave up,
+73 port or state directory taken, 77 permission, 78 configuration.
+"""
+
+
+class _InOrder(click.Group):
+    """Lists commands as they were added: by what one does first, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from supervisor.version import version
+
+    click.echo(f"{PROGRAM} {version()}")
+    ctx.exit()
+
+
+@click.group(cls=_InOrder, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def commands() -> None:
+    """One local endpoint between LLM clients and their upstreams.
+
+    It pools the credentials you have, and fails over between them unseen. Start with `supervisor run`; no configuration is needed.
+    """
+
+
+for _command in (run, check, status, execute, reload, stop, demo):
+    commands.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The console script. `arguments` without the program's name, None for those of the process.
+
+    Never returns: raises SystemExit with one of `supervisor.exit_codes`.
+    """
+    commands.main(args=arguments, prog_name=PROGRAM)
+    raise SystemExit(0)  # not reached: click ends by SystemExit, which its types do not say

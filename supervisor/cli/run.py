@@ -1,0 +1,87 @@
+"""`supervisor run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from supervisor import exit_codes
+from supervisor.cli.configuration_errors import load_or_fail
+from supervisor.cli.failure import Failure
+from supervisor.cli.running import unusable
+
+STRATEGIES = (
+    "fill-first",
+    "round-robin",
+    "weighted",
+    "drain-soonest",
+    "least-used",
+    "hybrid",
+)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command(short_help="Start, and serve until stopped.")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--host", help="Address to listen on, instead of server.host.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port, instead of server.port; 0: any free one."
+)
+@click.option(
+    "--strategy", type=click.Choice(STRATEGIES), help="How accounts share, for routing.strategy."
+)
+@click.option("--no-client", is_flag=True, help="Leave Claude Code's settings alone in this run.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Instead of logs.level.")
+@click.option("--quiet", is_flag=True, help="Print only the line that says where it listens.")
+def run(
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    strategy: str | None,
+    no_client: bool,
+    log_level: str | None,
+    quiet: bool,
+) -> None:
+    """Start with CONFIG, and serve until stopped.
+
+    CONFIG is a TOML file; without it $SUPERVISOR_CONFIG, then the file in the user's configuration
+    directory, then the defaults. One instance runs per state directory.
+
+    Ctrl-C or SIGTERM lets requests in flight end, then stops; a second one stops at once. SIGHUP
+    reads the configuration again.
+    """
+    given = {
+        "server.host": host,
+        "server.port": port,
+        "routing.strategy": strategy,
+        "logs.level": log_level,
+        "client.manage": False if no_client else None,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    loaded = load_or_fail(config, overrides)
+
+    from supervisor import configuration, instance, worker
+    from supervisor.options import RunOptions
+
+    options = RunOptions(
+        state_directory=configuration.state_directory(os.environ),
+        argument=config,
+        overrides=overrides,
+        manage_client=not no_client,
+        quiet=quiet,
+    )
+    try:
+        code = worker.run(loaded, options)
+    except instance.AlreadyRunning as error:
+        raise Failure(
+            exit_codes.TAKEN,
+            str(error),
+            "see it with `supervisor status`, end it with `supervisor stop`;",
+            "for a second one, set SUPERVISOR_STATE_DIR to another directory.",
+        ) from error
+    except instance.StateDirectoryUnusable as error:
+        raise unusable(error) from error
+    sys.exit(code)

@@ -1,0 +1,157 @@
+"""The running instance, as commands see it: found, asked, and its refusals put into words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor import exit_codes
+from supervisor.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from protocol.config.model import Config
+    from protocol.secrets import Secret
+    from supervisor.instance import Instance
+
+_UNAUTHORIZED = (401, 403)
+
+
+class RunningInstance:
+    """An instance that answered a moment ago. Calls raise what `instance_client`'s do."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self._token: Secret | None = None
+
+    @property
+    def host(self) -> str:
+        """The address of this machine under which it is reached."""
+        from supervisor import instance_client
+
+        return instance_client.reachable_host(self.instance.host)
+
+    def get(self, path: str) -> object:
+        from supervisor import instance_client
+
+        return self._with_token(
+            lambda: instance_client.get_json(self.instance, path, token=self._token)
+        )
+
+    def post(self, path: str) -> object:
+        from supervisor import instance_client
+
+        return self._with_token(
+            lambda: instance_client.post_json(self.instance, path, token=self._token)
+        )
+
+    def _with_token(self, call: Callable[[], object]) -> object:
+        """Ask without the access token first: most have none, and reading the configuration for it
+        takes longer than all the rest, and may fail while the instance runs on well."""
+        from supervisor.instance_client import Refused
+
+        try:
+            return call()
+        except Refused as refusal:
+            if refusal.status not in _UNAUTHORIZED or self._token is not None:
+                raise
+            self._token = access_token(configuration_of(self.instance))
+            if self._token is None:
+                raise
+        return call()
+
+
+def state_directory() -> Path:
+    """The state directory that this environment names."""
+    from supervisor import configuration
+
+    return configuration.state_directory(os.environ)
+
+
+def find() -> RunningInstance:
+    """The running instance. Raises Failure (69) that says what to do where there is none."""
+    from supervisor import instance
+
+    directory = state_directory()
+    try:
+        found = instance.running(directory)
+        if found is not None:
+            return RunningInstance(found)
+        silent = instance.held(directory)
+    except instance.StateDirectoryUnusable as error:
+        raise unusable(error) from error
+    raise _silent(directory) if silent else nothing_runs(directory)
+
+
+def nothing_runs(directory: Path) -> Failure:
+    return Failure(
+        exit_codes.NOTHING_ANSWERS,
+        f"nothing is running (state directory {directory})",
+        "start it with `supervisor run`;",
+        "if it runs with another state directory, set SUPERVISOR_STATE_DIR to that.",
+    )
+
+
+def unusable(error: Exception) -> Failure:
+    """For `instance.StateDirectoryUnusable`."""
+    return Failure(
+        exit_codes.PERMISSION,
+        str(error),
+        "make it writable for this user, or set SUPERVISOR_STATE_DIR to another directory.",
+    )
+
+
+def unanswered(error: Exception) -> Failure:
+    """For `instance_client.NothingAnswers`: it was there, and is not any more."""
+    return Failure(
+        exit_codes.NOTHING_ANSWERS,
+        f"the running instance does not answer: {error}",
+        "see `supervisor status`; start it with `supervisor run`.",
+    )
+
+
+def refused(status: int, message: str) -> Failure:
+    """For `instance_client.Refused`."""
+    said = f"the running instance refused: {message or 'no reason given'} (status {status})"
+    if status not in _UNAUTHORIZED:
+        return Failure(exit_codes.FAILED, said, "its log says more.")
+    return Failure(
+        exit_codes.PERMISSION,
+        said,
+        "it wants the token of [access] in its configuration file;",
+        "where that file can not be read from here, set SUPERVISOR_ACCESS_TOKEN.",
+    )
+
+
+def configuration_of(instance: Instance) -> Config | None:
+    """The configuration that this instance was started with, as its file is now.
+
+    None where that does not load any more; the instance itself then goes on with what it had.
+    """
+    from protocol.config import ConfigInvalid
+    from supervisor import configuration
+
+    argument = Path(instance.config) if instance.config else None
+    try:
+        return configuration.load(argument, overrides={}, environ=os.environ).config
+    except (ConfigInvalid, OSError):
+        return None
+
+
+def access_token(config: Config | None) -> Secret | None:
+    """`[access] token`, None where there is none."""
+    return config.access.token if config is not None else None
+
+
+def _silent(directory: Path) -> Failure:
+    from supervisor import instance
+
+    said = instance.read(directory)
+    who = f"pid {said.pid} at {said.url}" if said is not None else "another process"
+    return Failure(
+        exit_codes.NOTHING_ANSWERS,
+        f"an instance holds {directory / instance.LOCK_FILE} but does not answer: {who}",
+        "it may be starting or stopping: try again in a moment;",
+        "if it stays like this, end that process and start again with `supervisor run`.",
+    )

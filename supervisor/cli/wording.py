@@ -1,0 +1,60 @@
+"""Times and foreign text in words that fit a terminal."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+
+
+def duration(seconds: float) -> str:
+    """`3 s`, `2 min`, `1 h 5 min`, `2 d 3 h`: the two units that matter, rounded down."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min"
+    if whole < _DAY:
+        return _two(whole // _HOUR, "h", whole % _HOUR // _MINUTE, "min")
+    return _two(whole // _DAY, "d", whole % _DAY // _HOUR, "h")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
+
+
+def moment(text: str | None) -> datetime | None:
+    """An RFC 3339 time; None where `text` is none. One without a zone is taken as UTC."""
+    try:
+        parsed = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def ago(text: str | None, now: datetime) -> str:
+    """`3 s ago`, "" where `text` is not a time."""
+    then = moment(text)
+    return f"{duration((now - then).total_seconds())} ago" if then is not None else ""
+
+
+def remaining(text: str | None, now: datetime) -> str:
+    """How long until `text`, rounded up so that it never says 0 s too early; "" once it is over."""
+    then = moment(text)
+    seconds = (then - now).total_seconds() if then is not None else 0.0
+    return duration(math.ceil(seconds)) if seconds > 0 else ""
+
+
+def clock(text: str | None) -> str:
+    """The local time of day, `14:02:11`; "" where `text` is not a time."""
+    then = moment(text)
+    return then.astimezone().strftime("%H:%M:%S") if then is not None else ""
+
+
+def printable(text: object) -> str:
+    """`text` with every character that could steer a terminal replaced: model names, paths and
+    upstream messages come from strangers."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))

@@ -1,0 +1,196 @@
+"""The table says the same at every width, and says it so that a person can read it."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from supervisor.cli.status_table import render
+from supervisor.cli.status_view import requests_view, status_view
+from tests.supervisor.cli import sample_status
+from tests.supervisor.cli.sample_status import NOW, account, at, window
+
+URL = "http://127.0.0.1:4080"
+
+
+def drawn(
+    status: dict[str, Any],
+    requests: list[dict[str, Any]],
+    width: int,
+    *,
+    colours: bool = False,
+    ascii_only: bool = False,
+) -> list[str]:
+    output = io.StringIO()
+    console = Console(
+        file=output,
+        width=width,
+        highlight=False,
+        force_terminal=colours,
+        color_system="standard" if colours else None,
+    )
+    picture = render(
+        status_view(status),
+        requests_view({"requests": requests}),
+        url=URL,
+        width=width,
+        now=NOW,
+        ascii_only=ascii_only,
+    )
+    console.print(picture)
+    return [line.rstrip() for line in output.getvalue().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "supervisor.cli.status_table.clock", lambda text: text[11:19] if text else ""
+    )
+
+
+def test_the_picture_at_80_columns() -> None:
+    assert drawn(sample_status.status(), sample_status.requests(), 80) == [
+        "http://127.0.0.1:4080  version 0.1.0, pool, up 1 h 5 min",
+        "fill-first, 3 in flight, event loop lag 2.1 ms",
+        "configuration /etc/llm-supervisor.toml",
+        "provider anthropic cooling: overloaded, 12 s",
+        "fallback openai/gpt-5 available",
+        "team-key: refresh refused: invalid_grant",
+        "",
+        "Accounts  1 of 4 available, next: work",
+        "name      kind     state                   reqs    ok  err  429  now  last",
+        "work      oauth    available               1204  1190    4   10    3  3 s ago",
+        "personal  token    cooling                    0     0    0    0    0  never",
+        "                   rate limit, 2 min",
+        "team-key  api key  needs login                0     0    0    0    0  never",
+        "old       api key  disabled                   0     0    0    0    0  never",
+        "                   opus: quota, 1 h 6 min",
+        "",
+        "Quota",
+        "account   window",
+        "work      5h ████████░░  81%  resets in 2 h 3 min",
+        "          7d ██████░░░░  62%  resets in 3 d 11 h",
+        "personal  5h ██████████ 100%  resets in 2 min",
+        "old       tokens not known yet",
+        "",
+        "Actors",
+        "name          state       restarts       mailbox  last crash",
+        "dispatcher    running            0             0",
+        "account/work  running            2  12 (3 s old)  1 min ago, RuntimeError: the …",
+        "front-end     restarting         5             0",
+        "",
+        "Last requests",
+        "time      request      model         account   status  tries    ms  reason",
+        "13:59:59  /messages    claude-opus…  work         200      1  2310",
+        "13:59:59  /messages/…  claude-haik…  personal     429      3   120  every accou…",
+        "13:59:59  /models                                   -      0     -  x?[31mevil",
+    ]
+
+
+def test_the_picture_at_140_columns() -> None:
+    lines = drawn(sample_status.status(), sample_status.requests(), 140)
+    assert "Quota" not in lines
+    begin = lines.index("Accounts  1 of 4 available, next: work")
+    assert lines[begin + 1 : begin + 6] == [
+        (
+            "name      kind     state                   quota                                   "
+            " requests    ok  errors  limited  in flight  last request"
+        ),
+        (
+            "work      oauth    available               5h ████████░░  81%  resets in 2 h 3 min "
+            "     1204  1190       4       10          3  3 s ago"
+        ),
+        "                                           7d ██████░░░░  62%  resets in 3 d 11 h",
+        (
+            "personal  token    cooling                 5h ██████████ 100%  resets in 2 min     "
+            "        0     0       0        0          0  never"
+        ),
+        "                   rate limit, 2 min",
+    ]
+    text = "\n".join(lines)
+    assert "RuntimeError: the thing [red]broke[/red], at actors/account.py:88" in text
+    assert "POST /v1/messages/count_tokens  claude-haiku-5-5-20260101  personal     429" in text
+
+
+@pytest.mark.parametrize("width", [80, 81, 100, 109, 110, 125, 139, 140, 141, 240])
+def test_no_line_is_wider_than_the_window_and_no_row_is_broken(width: int) -> None:
+    lines = drawn(sample_status.status(), sample_status.requests(), width)
+    assert max(map(len, lines)) <= width
+    work = next(line for line in lines if line.startswith("work "))
+    for whole in ("oauth", "available", "1204", "1190", "3 s ago"):
+        assert whole in work
+    assert any("7d ██████░░░░  62%  resets in 3 d 11 h" in line for line in lines)
+    after = lines[next(i for i, line in enumerate(lines) if line.startswith("Last requests")) :]
+    assert len(after) == 2 + 3
+
+
+def test_states_have_colours_and_a_zero_has_none() -> None:
+    text = "\n".join(drawn(sample_status.status(), sample_status.requests(), 140, colours=True))
+    for colour, words in [(32, "available"), (33, "cooling"), (31, "needs login"), (2, "disabled")]:
+        assert re.search(rf"\x1b\[{colour}m{words} *\x1b\[0m", text)
+    assert re.search(r"\x1b\[31m *4\x1b\[0m", text)  # four errors
+    assert not re.search(r"\x1b\[31m *0\x1b\[0m", text)
+
+
+def test_a_bar_turns_yellow_then_red_and_red_at_once_when_the_window_refuses() -> None:
+    quota = {
+        "a": window(0.5, "allowed", at(60)),
+        "b": window(0.8, "allowed", at(60)),
+        "c": window(0.95, "allowed", at(60)),
+        "d": window(0.1, "rejected", at(60)),
+    }
+    lines = drawn({"accounts": [account("x", quota=quota)]}, [], 140, colours=True)
+    found = re.findall(r"\x1b\[(\d+)m█+", "\n".join(lines))
+    assert found == ["32", "33", "31", "31"]
+
+
+def test_nothing_that_a_stranger_wrote_steers_the_terminal() -> None:
+    evil = "\x1b]0;owned\x07[bold]x\r\n"
+    status = sample_status.status(
+        version=evil, strategy=evil, nextAccount=evil, config={"path": evil, "error": evil}
+    )
+    status["accounts"][2]["last_error"] = {"message": evil}
+    request = sample_status.request(path=evil, model=evil, account=evil, reason=evil)
+    for width in (80, 140):
+        text = "\n".join(drawn(status, [request], width))
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
+        assert "[bold]x" in text
+
+
+def test_an_old_terminal_gets_bars_that_it_can_print() -> None:
+    text = "\n".join(drawn(sample_status.status(), [], 80, ascii_only=True))
+    assert "5h ########--  81%" in text
+    assert "█" not in text
+
+
+def test_an_answer_with_nothing_known_is_shown_too() -> None:
+    nothing: dict[str, Any] = {
+        "version": None,
+        "uptime": None,
+        "config": None,
+        "accounts": [{"name": "a", "counters": None, "in_flight": None}],
+        "actors": [{"name": "b", "mailbox": None}],
+        "event_loop_lag": {"p50": None, "p99": None},
+    }
+    lines = drawn(nothing, [{}], 80)
+    row = next(line for line in lines if line.startswith("a "))
+    assert row.split() == ["a", "-", "-", "-", "-", "-", "never"]
+
+
+def test_passthrough_says_whose_credential_is_used() -> None:
+    lines = drawn({"mode": "passthrough", "totalAccounts": 0, "availableAccounts": 0}, [], 80)
+    assert any("each client's own credential is passed through" in line for line in lines)
+
+
+def test_a_refused_configuration_and_an_active_redirect_are_said() -> None:
+    status = sample_status.status(
+        config={"path": "/c.toml", "error": [{"message": "server.port: 0.5"}, "and more"]},
+        redirect={"active": True, "since": at(-90), "reason": "5h at 0.92"},
+    )
+    lines = drawn(status, [], 80)
+    assert "configuration not taken over: server.port: 0.5; and more" in lines
+    assert "redirect active: 5h at 0.92, 1 min ago" in lines
