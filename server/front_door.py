@@ -1,0 +1,94 @@
+"""Where every request comes in, whichever lane carried it: judged, then relayed or answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from protocol.dispatch import Acquire
+from protocol.errors import Problem, answer
+from protocol.gate import Rules, check
+from protocol.identity import client_name, given_request_id, is_owner
+from protocol.request import RequestHead, Route, route_of
+from server.desk import Ports
+from server.exchange import Exchange, send_answer
+from server.intake import too_large
+from server.record import Record
+from server.relay import relay
+
+DRAIN_RETRY_SECONDS = 1
+
+
+class Door(msgspec.Struct):
+    """`rules` are read for each request, so a reload counts at once. `salt` names clients."""
+
+    ports: Ports
+    rules: Callable[[], Rules]
+    salt: bytes
+    draining: bool = False
+
+    async def handle(self, exchange: Exchange, own: Callable[[], Awaitable[None]]) -> None:
+        """Serves one request; `own` answers the routes that are not relayed."""
+        head = exchange.head
+        route = route_of(head.method, head.path)
+        problem = check(head, route, self.rules()) or _form(head) or self._length(head)
+        if problem is None and route is Route.OWN:
+            await own()
+            return
+        if problem is None and self.draining:
+            problem = _draining()
+        record = Record(head, self._request_id(head), route, self.ports.wall_clock())
+        if problem is None:
+            await relay(exchange, self.ports, record, self._ask(head, route))
+            return
+        record.ended("refused", problem.status)
+        record.error_type, record.reason = problem.error_type, problem.message
+        if route is not Route.OWN:
+            self.ports.write_line(record)
+        await _refuse(exchange, problem, record)
+
+    def _length(self, head: RequestHead) -> Problem | None:
+        """A body that says it is too large is refused before a byte of it is asked for."""
+        limit = self.ports.body_bytes_max()
+        declared = head.text(b"content-length") or "0"
+        if declared.isdecimal() and int(declared) > limit:
+            return too_large(limit)
+        return None
+
+    def _request_id(self, head: RequestHead) -> str:
+        return given_request_id(head) or f"{self.ports.random.getrandbits(128):032x}"
+
+    def _ask(self, head: RequestHead, route: Route) -> Acquire:
+        return Acquire(
+            route=route,
+            pinned=head.text(b"x-account-name"),
+            owner=is_owner(head, route),
+            client=client_name(head, self.salt),
+        )
+
+
+async def _refuse(exchange: Exchange, problem: Problem, record: Record) -> None:
+    made = answer(problem, record.request_id, openai=record.route is Route.CHAT_COMPLETIONS)
+    added = [(b"x-supervisor-request-id", record.request_id.encode()), (b"connection", b"close")]
+    await send_answer(exchange, made, added)
+
+
+def _form(head: RequestHead) -> Problem | None:
+    """The absolute form is for proxies of the other kind, and CONNECT's is for tunnels."""
+    if head.target.startswith(b"/") or (head.method, head.target) == ("OPTIONS", b"*"):
+        return None
+    return Problem(
+        400,
+        "a request here names a path, such as /v1/messages; this is not a forward proxy: set the "
+        "client's base URL to it, not HTTP_PROXY",
+    )
+
+
+def _draining() -> Problem:
+    return Problem(
+        503,
+        "the proxy is stopping; try again in a moment",
+        type="overloaded_error",
+        retry_after=DRAIN_RETRY_SECONDS,
+    )
