@@ -26,8 +26,8 @@ LONGER_FUNCTIONS: dict[str, tuple[int, str]] = {}
 
 VAGUE_WORDS = {"helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 
-# The files that know actors: the tree, and the parts that it is wired from.
-WIRING = {"supervisor/tree.py", "supervisor/parts.py"}
+# The file that knows actors.
+WIRING = {"supervisor/tree.py"}
 
 # Who may import whom. An arrow that is missing here would let a decision depend on a socket.
 MAY_IMPORT = {

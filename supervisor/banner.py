@@ -1,0 +1,64 @@
+"""What a start says: where it listens, which mode runs, and who pays."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from protocol import derive
+from supervisor.configuration import Loaded
+from supervisor.instance import Instance
+
+
+def listening_line(instance: Instance) -> str:
+    """The line that programs wait for."""
+    host = f"[{instance.host}]" if ":" in instance.host else instance.host
+    return f"listening on {instance.scheme}://{host}:{instance.port}"
+
+
+def lines(loaded: Loaded, instance: Instance) -> list[str]:
+    """Everything after that line."""
+    config = loaded.config
+    specs = sorted(derive.account_specs(config), key=lambda spec: (spec.priority, spec.order))
+    told = [f"configuration: {loaded.path or 'none, the defaults are used'}"]
+    if specs:
+        names = ", ".join(
+            f"{spec.name} ({_kind(spec.kind)}{'' if spec.enabled else ', disabled'})"
+            for spec in specs
+        )
+        told.append(f"mode: pool of {len(specs)}: {names}")
+        told.append("who pays: the owners of these accounts, in this order (fill-first)")
+        if "environment" in loaded.accounts_from:
+            told.append("these come from your environment; a configuration file takes precedence")
+    else:
+        told.append("mode: passthrough, because no account is configured")
+        told.append("who pays: whoever a client's own credential belongs to")
+    told.append(f"upstream: {config.upstream.base_url}")
+    told.append(f"point a client here: ANTHROPIC_BASE_URL={instance.url}")
+    told.append("see it work: supervisor status --watch")
+    return told
+
+
+def _kind(kind: str) -> str:
+    return kind.replace("_", " ").replace("api key", "API key")
+
+
+def show(loaded: Loaded, instance: Instance, *, quiet: bool) -> None:
+    """Prints it; the first line also when `quiet`. A reader that has gone does no harm."""
+    try:
+        # In one write, also where nothing is buffered: whoever waits for it reads a whole line.
+        print(f"{listening_line(instance)}\n", end="", flush=True)
+        if not quiet:
+            for line in lines(loaded, instance):
+                print(f"  {line}", flush=True)
+    except OSError:
+        _give_up_stdout()
+
+
+def _give_up_stdout() -> None:
+    """What could not be written would be tried once more at exit, and spoil the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    finally:
+        os.close(nowhere)

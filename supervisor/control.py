@@ -1,0 +1,134 @@
+"""What the management routes show and do: the actors' knowledge, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from actors.asking import insist
+from actors.mailbox import AskFailed, Mailbox
+from actors.messages import Describe, Recent, Reload, Reset, SetEnabled
+from protocol import status_view as views
+from protocol.dispatch import DispatchState
+from protocol.errors import Problem
+from protocol.question import Question
+from protocol.status_view import Clocks, utc
+from server.app import NotPossible, find_account
+from supervisor.engine import Supervisor
+from supervisor.instance import Instance
+from supervisor.parts import Parts
+
+ASK_SECONDS = 5.0
+
+R = TypeVar("R")
+
+
+class Control:
+    """Implements `server.app.Management`. `stop` begins the drain."""
+
+    def __init__(
+        self, parts: Parts, engine: Supervisor, instance: Instance, stop: Callable[[], None]
+    ) -> None:
+        self._parts = parts
+        self._engine = engine
+        self._instance = instance
+        self._stop = stop
+        self._began = trio.current_time()
+
+    def live(self) -> dict[str, Any]:
+        """Answers while the process serves at all; the id says which instance this is."""
+        return {"status": "ok", "instance": self._instance.id, "version": self._instance.version}
+
+    async def health(self) -> tuple[int, dict[str, Any]]:
+        """503 when accounts are configured and none could serve."""
+        return views.health_view(
+            await self._pool(), self._clocks(), self._instance.version, self._uptime()
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """`GET /status`."""
+        parts, instance = self._parts, self._instance
+        pool = views.pool_view(await self._pool(), self._clocks())
+        path = parts.config_path()
+        return {
+            "version": instance.version,
+            "pid": instance.pid,
+            "started_at": instance.started_at,
+            "uptime": round(self._uptime(), 3),
+            "host": instance.host,
+            "port": instance.port,
+            **pool,
+            "config": {
+                "path": str(path) if path else "",
+                "loaded_at": utc(parts.loaded_at),
+                "error": parts.config_error,
+            },
+            "redirect": {"active": False, "since": None, "reason": None},
+            "accounts": self._with_metadata(pool["accounts"]),
+            "fallback": [],
+            "actors": self.actors(),
+            "event_loop_lag": msgspec.to_builtins(parts.loop_lag()),
+        }
+
+    async def accounts(self) -> list[dict[str, Any]]:
+        """`GET /status/accounts`."""
+        return self._with_metadata(views.accounts_view(await self._pool(), self._clocks()))
+
+    def actors(self) -> list[dict[str, Any]]:
+        """`GET /status/actors`."""
+        return views.actors_view(self._engine.statuses(trio.current_time()))
+
+    async def requests(self, limit: int) -> list[dict[str, Any]]:
+        """The newest request lines, newest first."""
+        lines = await self._ask(self._parts.journal, Recent(limit))
+        return [msgspec.to_builtins(line) for line in lines]
+
+    async def act(self, name: str, action: str) -> dict[str, Any]:
+        """Enable, disable, reset or refresh an account; gives it back as it is then."""
+        account = find_account(await self.accounts(), name)
+        mailbox = self._parts.roster.mailbox(name)
+        if mailbox is None:
+            raise NotPossible(Problem(404, f"there is no account {name!r}"))
+        if action == "refresh":
+            message = f"account {name!r} is of kind {account['kind']}; there is nothing to refresh"
+            raise NotPossible(Problem(409, message))
+        if action == "reset":
+            await self._ask(mailbox, Reset())
+        else:
+            await self._ask(mailbox, SetEnabled(action == "enable"))
+        return find_account(await self.accounts(), name)
+
+    async def reload(self) -> tuple[int, dict[str, Any]]:
+        """`POST /status/reload`: 200 with the keys that need a restart, or 422 with all errors."""
+        done = await self._ask(self._parts.config_watcher, Reload())
+        if done.errors:
+            return 422, {"errors": [str(error) for error in done.errors]}
+        return 200, {"restart_needed": list(done.restart_needed)}
+
+    def drain(self) -> None:
+        """`POST /status/drain`: the same as SIGTERM."""
+        self._stop()
+
+    async def _pool(self) -> DispatchState:
+        return await self._ask(self._parts.dispatcher, Describe())
+
+    async def _ask(self, mailbox: Mailbox[Any], question: Question[R]) -> R:
+        # All of these may be put twice, so a crash of the actor costs a moment and no error.
+        try:
+            return await insist(mailbox, question, timeout=ASK_SECONDS)
+        except AskFailed as failure:
+            problem = Problem(503, f"{failure}; try again", retry_after=1)
+            raise NotPossible(problem) from failure
+
+    def _with_metadata(self, accounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        known = {account.name: account.metadata for account in self._parts.config.accounts}
+        return [{**view, "metadata": dict(known.get(view["name"], {}))} for view in accounts]
+
+    def _clocks(self) -> Clocks:
+        return Clocks(trio.current_time(), self._parts.wall_clock())
+
+    def _uptime(self) -> float:
+        return trio.current_time() - self._began

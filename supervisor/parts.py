@@ -1,0 +1,225 @@
+"""Everything the tree is wired from: mailboxes, ports, and the configuration in force."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import random
+import secrets
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import trio
+
+from actors.disk import Disk, RealDisk
+from actors.mailbox import ActorStopped, Mailbox
+from actors.messages import DispatcherMessage, JournalMessage, Reload, Restrategize
+from protocol import derive
+from protocol.accounts import AccountSpec
+from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
+from server.budget import BodyBudget
+from server.connections import Connections
+from server.desk import Ports
+from server.front_door import Door
+from server.upstream import HttpxUpstream, Limits, Upstreams, tls_context
+from supervisor import logs
+from supervisor.roster import Roster
+
+log = logging.getLogger("supervisor")
+
+TELL_SECONDS = 5.0
+"""For the dispatcher to take a message; it never waits on anybody, so this bounds its restart."""
+
+RETIRED_LOOK_SECONDS = 1.0
+RETIRED_CLOSE_SECONDS = 1.0
+
+
+class Parts:
+    """One life of the program. `disk`, `wall_clock`, `random` and `make_upstream` are its doors.
+
+    Raises ConfigInvalid for what only this machine can tell of a configuration (trust anchors).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        state_directory: Path,
+        listening: socket.socket | None,
+        *,
+        config_path: Callable[[], Path | None] = lambda: None,
+        disk: Disk | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+        make_upstream: Callable[[str], HttpxUpstream] | None = None,
+    ) -> None:
+        self.config = config
+        self.load = load
+        self.config_path = config_path
+        self.loaded_at = wall_clock()
+        self.config_error: str | None = None
+        self.state_directory = state_directory
+        self.listening = listening
+        self.disk = disk or RealDisk()
+        self.wall_clock = wall_clock
+        self.random = rng or random.Random(secrets.randbits(64))
+        self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
+        self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
+        self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
+        self.roster = Roster(self.dispatcher, self._client_spec)
+        self._make_upstream = make_upstream
+        self._trust = trust_anchors(config)
+        self.upstreams = Upstreams(self._upstream_maker())
+        self.door = Door(
+            self._ports(), lambda: derive.gate_rules(self.config), secrets.token_bytes(16)
+        )
+        self.connections: Connections | None = None
+        self.connections_limit = sys.maxsize
+        """What the machine allows, where that is less than `server.max_connections`."""
+        self.loop_lag: Callable[[], object] = dict
+        """How late the event loop is; the tree sets it."""
+        self.nursery: trio.Nursery | None = None
+        """For what outlives the actor that caused it; the program sets it."""
+
+    # --- the configuration in force
+
+    def read(self) -> Config:
+        """The configuration as it is written now. Raises ConfigInvalid."""
+        config = self.load()
+        if config.upstream != self.config.upstream:
+            self._trust = trust_anchors(config)
+        return config
+
+    async def apply(self, config: Config) -> None:
+        """Puts a new configuration into effect; what needs a restart stays as it was."""
+        before, config = self.config, _without_what_needs_a_restart(self.config, config)
+        self.config = config
+        self.loaded_at, self.config_error = self.wall_clock(), None
+        if config.logs.level != before.logs.level:
+            logs.set_level(config.logs.level)
+        if config.upstream != before.upstream or _base_urls(before) - _base_urls(config):
+            self._renew_upstreams()
+        specs = derive.account_specs(config)
+        # Whoever chooses must always have somebody to choose: accounts come before the pool is
+        # turned on, and go after it is turned off.
+        if specs:
+            await self.roster.align(specs)
+        await self._restrategize(config)
+        if not specs:
+            await self.roster.align(specs)
+
+    async def _restrategize(self, config: Config) -> None:
+        with trio.move_on_after(TELL_SECONDS) as limit:
+            try:
+                await self.dispatcher.tell(Restrategize(derive.strategy(config)))
+            except ActorStopped:
+                return  # the program is stopping
+        if limit.cancelled_caught:
+            log.error("the dispatcher did not take the new configuration; reload once more")
+
+    def _renew_upstreams(self) -> None:
+        for upstream in self.upstreams.renew(self._upstream_maker()):
+            if self.nursery is not None:
+                self.nursery.start_soon(_close_when_idle, upstream)
+
+    def refused(self, errors: tuple[ConfigError, ...]) -> None:
+        """A new configuration was not taken; `/status` says so."""
+        self.config_error = "; ".join(str(error) for error in errors)
+
+    # --- what single actors are made with
+
+    def today(self) -> datetime.date:
+        """The UTC day."""
+        return datetime.datetime.fromtimestamp(self.wall_clock(), datetime.UTC).date()
+
+    def log_directory(self) -> Path:
+        """Where the request log goes."""
+        configured = self.config.logs.directory
+        return Path(configured) if configured else self.state_directory / "logs"
+
+    def listening_socket(self) -> socket.socket:
+        """The socket that outlives the acceptor."""
+        if self.listening is None:
+            raise RuntimeError("this program was started without a listening socket")
+        return self.listening
+
+    def admit(self, stream: trio.abc.Stream) -> None:
+        """A new connection."""
+        if self.connections is None:
+            raise RuntimeError("the front end runs before there is a nursery for connections")
+        self.connections.admit(stream)
+
+    def _client_spec(self, name: str) -> AccountSpec:
+        return derive.client_spec(name, self.config)
+
+    def _upstream_maker(self) -> Callable[[str], HttpxUpstream]:
+        if self._make_upstream is not None:
+            return self._make_upstream
+        upstream = self.config.upstream
+        limits = Limits(
+            upstream.connect_timeout,
+            upstream.response_timeout,
+            upstream.idle_timeout,
+            upstream.max_connections,
+        )
+        tls = self._trust
+        return lambda base_url: HttpxUpstream(base_url, limits, tls)
+
+    def _ports(self) -> Ports:
+        return Ports(
+            dispatcher=self.dispatcher,
+            account=self.roster.mailbox,
+            journal=self.journal,
+            upstream=self.upstreams,
+            budget=BodyBudget(lambda: self.config.server.max_inflight_bytes),
+            body_bytes_max=lambda: self.config.server.max_body_bytes,
+            attempts_max=lambda: self.config.routing.max_attempts,
+            wall_clock=self.wall_clock,
+            random=self.random,
+        )
+
+
+def trust_anchors(config: Config) -> ssl.SSLContext:
+    """Whom upstream connections trust. Raises ConfigInvalid."""
+    ca_file = config.upstream.ca_file
+    try:
+        return tls_context(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or type(error).__name__
+        found = f"{ca_file or 'SSL_CERT_FILE'}, which cannot be used ({reason})"
+        wrong = ConfigError("upstream", "upstream.ca_file", found, "a file of PEM certificates")
+        raise ConfigInvalid((wrong,)) from error
+
+
+def _without_what_needs_a_restart(now: Config, wanted: Config) -> Config:
+    """`wanted`, but with the values of `now` for all that a running program cannot change.
+
+    So the next reload says again that a restart is needed, and nothing believes in a port that
+    nobody listens on.
+    """
+    for path in restart_needed(now, wanted):
+        section, _, key = path.partition(".")
+        old, new = getattr(now, section), getattr(wanted, section)
+        kept = msgspec.structs.replace(new, **{key: getattr(old, key)})
+        wanted = msgspec.structs.replace(wanted, **{section: kept})
+    return wanted
+
+
+def _base_urls(config: Config) -> set[str]:
+    return {config.upstream.base_url, *(spec.base_url for spec in derive.account_specs(config))}
+
+
+async def _close_when_idle(upstream: HttpxUpstream) -> None:
+    """An upstream that a new configuration replaced: its streams end first, however long that is;
+    the program's end cancels this."""
+    try:
+        while upstream._limiter.borrowed_tokens:  # noqa: ASYNC110 - nothing waits for this
+            await trio.sleep(RETIRED_LOOK_SECONDS)
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + RETIRED_CLOSE_SECONDS):
+            await upstream.aclose()

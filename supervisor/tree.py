@@ -1,0 +1,85 @@
+"""THE WIRING: every part of the program, in start order. Stop order is the reverse.
+
+The dispatcher starts before the accounts because they tell it about themselves; the front end
+comes last, so that the door opens when everybody is there and closes first. One actor's crash
+restarts that actor alone, in every group: nobody keeps a reference into another's state.
+Live connections are in no group: they belong to the program's nursery, and no restart cuts one.
+Who lets them end at the stop does nothing before it, so a crash never takes the drain away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from actors.account import AccountActor
+from actors.config_watcher import ConfigWatcherActor
+from actors.dispatcher import DispatcherActor
+from actors.front_end import FrontEndActor
+from actors.journal import JournalActor
+from actors.log_rotator import LogRotatorActor, RotationRules
+from actors.loop_lag import LoopLagActor
+from actors.mailbox import Mailbox
+from actors.messages import AccountMessage
+from actors.runtime import Run
+from protocol import derive
+from protocol.accounts import AccountSpec
+from supervisor.child import ChildSpec, GroupSpec
+from supervisor.parts import Parts
+from supervisor.roster import GROUP as ACCOUNTS
+from supervisor.roster import PREFIX
+
+
+def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tuple[GroupSpec, ...]:
+    """All actors. `close` shuts the door and `drain` ends the connections, both only for good."""
+    policy = derive.restart_policy(parts.config)
+
+    journal = JournalActor(parts.disk, parts.log_directory, parts.today)
+    rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
+    dispatcher = DispatcherActor(
+        lambda: derive.initial_dispatch(parts.config), parts.roster.mailboxes, parts.roster.adopt
+    )
+    watcher = ConfigWatcherActor(
+        parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
+    )
+    front_end = FrontEndActor(parts.listening_socket, parts.admit, close)
+    loop_lag = LoopLagActor()
+    parts.loop_lag = loop_lag.lag
+
+    def child(name: str, run: Run, mailbox: Mailbox[Any] | None = None, **more: Any) -> ChildSpec:
+        return ChildSpec(name, run, mailbox, policy=policy, **more)
+
+    def account(spec: AccountSpec, mailbox: Mailbox[AccountMessage]) -> ChildSpec:
+        actor = AccountActor(spec, parts.dispatcher, lambda: derive.cooldown_policy(parts.config))
+        return child(PREFIX + spec.name, actor.run, mailbox, redeliver=True)
+
+    accounts = parts.roster.start_with(derive.account_specs(parts.config), account)
+
+    return (
+        GroupSpec("logs", "one_for_one", (
+            child("journal", journal.run, parts.journal),     # the only writer of the request log
+            child("log-rotator", rotator.run),                # its age and size
+        )),
+        GroupSpec("routing", "one_for_one", (
+            child("dispatcher", dispatcher.run, parts.dispatcher, redeliver=True),  # who serves
+        )),
+        GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
+        GroupSpec("upkeep", "one_for_one", (
+            child("config-watcher", watcher.run, parts.config_watcher),  # reloads
+            child("loop-lag", loop_lag.run),                  # how late the event loop is
+        )),
+        GroupSpec("streams", "one_for_one", (
+            child("connections", drain, shutdown_timeout=math.inf),   # lets them end, by its own clock
+        )),
+        GroupSpec("door", "one_for_one", (
+            child("front-end", front_end.run),                # accepts
+        )),
+    )  # fmt: skip
+
+
+def _rotation(parts: Parts) -> RotationRules:
+    logs = parts.config.logs
+    return RotationRules(
+        parts.log_directory(), logs.keep_days, logs.maximum_bytes, logs.rotate_interval
+    )

@@ -1,0 +1,163 @@
+"""Each actor of the whole program is crashed at each of its awaits while requests run.
+
+One program per point, in virtual time. Whatever crashes: every request gets exactly one complete
+answer, the actor is back, its siblings never restart, and nothing is left in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from actors.runtime import Run
+from server.scripted import (
+    ScriptedUpstream,
+    overloaded,
+    rate_limited,
+    text_message,
+    text_stream,
+)
+from tests.kit.crashes import CountedRun, count_awaits, crash_at, crash_on_message
+from tests.kit.http_client import MemoryClient, Received
+from tests.kit.program import RunningProgram, program_in_memory, wrapped_actors
+
+CONFIG = """
+[[account]]
+name = "first"
+api_key = "key-first"
+[[account]]
+name = "second"
+api_key = "key-second"
+"""
+
+AWAITING = [
+    "journal",
+    "log-rotator",
+    "account/first",
+    "account/second",
+    "config-watcher",
+    "loop-lag",
+]
+"""The dispatcher has no await but its reading, which is what lets it answer at once; the front
+end needs a real socket, and `test_acceptor.py` sweeps it."""
+
+READS_MESSAGES = ["journal", "dispatcher", "account/first", "account/second", "config-watcher"]
+
+STREAM = text_stream("hello", events=4, pause=0.5)
+PLAIN = text_message("hello")
+REQUESTS = 8
+MESSAGES_MAX = 200
+
+
+def scripted() -> ScriptedUpstream:
+    """An account that is limited in the middle, one that is overloaded once, slow streams."""
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", PLAIN, STREAM, rate_limited(retry_after=3), then=STREAM)
+    upstream.script("key-second", overloaded(), then=STREAM)
+    return upstream
+
+
+async def one(program: RunningProgram, delay: float, answers: list[Received]) -> None:
+    """A request that begins after `delay` seconds."""
+    await trio.sleep(delay)
+    client = MemoryClient(await program.connect())
+    body = {"model": "m", "stream": True, "messages": []}
+    answers.append(await client.post("/v1/messages", body))
+    await client.leave()
+
+
+async def work(program: RunningProgram) -> list[Received]:
+    """Eight overlapping requests, and management beside them."""
+    answers: list[Received] = []
+    async with trio.open_nursery() as nursery:
+        for number in range(REQUESTS):
+            nursery.start_soon(one, program, number * 0.4, answers)
+        client = MemoryClient(await program.connect())
+        for path in ("/status/accounts/first/reset", "/status/reload"):
+            await trio.sleep(0.9)
+            assert (await client.post(path, b"")).status == 200
+        await trio.sleep(1)
+        assert (await client.get("/health")).status == 200
+    return answers
+
+
+async def settle(program: RunningProgram) -> dict[str, object]:
+    """The status once everybody is back."""
+    await trio.sleep(20)
+    client = MemoryClient(await program.connect())
+    status = (await client.get("/status")).json()
+    assert isinstance(status, dict)
+    return status
+
+
+def check(answers: list[Received], status: dict[str, object]) -> set[str]:
+    """What every run must keep, whoever crashed. Gives back who did."""
+    assert len(answers) == REQUESTS
+    for answer in answers:
+        assert (answer.status, answer.complete) == (200, True)
+        assert answer.body in (PLAIN.whole_body(), STREAM.whole_body())
+    assert status["in_flight"] == 0
+    actors = status["actors"]
+    assert isinstance(actors, list)
+    assert {actor["state"] for actor in actors} == {"running"}
+    crashed = [actor for actor in actors if actor["restarts"]]
+    assert {actor["last_crash"]["type"] for actor in crashed} <= {"InjectedCrash"}
+    return {actor["name"] for actor in crashed}
+
+
+async def run_with(name: str, wrap: Callable[[Run], Run]) -> set[str]:
+    """One program, its work, and the checks; gives back who crashed."""
+    with wrapped_actors({name: wrap}):
+        async with program_in_memory(CONFIG, scripted()) as program:
+            answers = await work(program)
+            status = await settle(program)
+    return check(answers, status)
+
+
+async def points_of(name: str) -> int:
+    """How often the actor is resumed in the same work without a fault."""
+    counted: list[CountedRun] = []
+
+    def wrap(run: Run) -> Run:
+        counted.append(count_awaits(run))
+        return counted[-1]
+
+    with wrapped_actors({name: wrap}):
+        async with program_in_memory(CONFIG, scripted()) as program:
+            assert check(await work(program), await settle(program)) == set()
+            return len(counted[0].points)
+
+
+@pytest.mark.parametrize("name", AWAITING)
+async def test_no_request_is_lost_when_an_actor_crashes_at_any_of_its_awaits(
+    name: str, autojump_clock: object
+) -> None:
+    """Every await of the work; of an actor that only sleeps on, the first forty stand for all."""
+    points = await points_of(name)
+    assert points > 0
+    for nth in range(1, min(points, 40) + 1):
+        crashed = await run_with(name, lambda run, nth=nth: crash_at(run, nth))  # type: ignore[misc]
+        assert crashed == {name}
+
+
+async def test_the_dispatcher_waits_for_nothing_but_its_next_message(
+    autojump_clock: object,
+) -> None:
+    """So there is no await of its own to crash it at: the next test crashes it on its messages."""
+    assert await points_of("dispatcher") == 0
+
+
+@pytest.mark.parametrize("name", READS_MESSAGES)
+async def test_no_request_is_lost_when_an_actor_crashes_on_any_message(
+    name: str, autojump_clock: object
+) -> None:
+    """Just after it was read, before anything was done about it."""
+    crashed: set[str] = set()
+    for nth in range(1, MESSAGES_MAX):
+        crashed = await run_with(name, lambda run, nth=nth: crash_on_message(run, nth))  # type: ignore[misc]
+        assert crashed == ({name} if nth == 1 or crashed else set())
+        if not crashed:
+            return  # it reads no more messages than that
+    raise AssertionError(f"{name} read more than {MESSAGES_MAX} messages")

@@ -1,0 +1,77 @@
+"""The wiring: who is there, in which order, and what that order is for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from actors.runtime import Context
+from supervisor.child import ChildSpec, GroupSpec
+from supervisor.parts import Parts
+from supervisor.tree import tree
+from tests.kit.live import accounts
+from tests.kit.memory_disk import MemoryDisk
+from tests.kit.program import configured
+
+
+async def nothing() -> None:
+    """Stands in for closing the door."""
+
+
+async def drained(context: Context[None, None]) -> None:
+    """Stands in for the drain."""
+
+
+@pytest.fixture
+def groups() -> tuple[GroupSpec, ...]:
+    config = configured(accounts("b", "a") + "\n[supervision]\nintensity = 7\n")
+    parts = Parts(config, lambda: config, Path("/state"), None, disk=MemoryDisk())
+    return tree(parts, nothing, drained)
+
+
+@pytest.fixture
+def children(groups: tuple[GroupSpec, ...]) -> list[ChildSpec]:
+    return [child for group in groups for child in group.children]
+
+
+async def test_everybody_is_there_in_start_order(children: list[ChildSpec]) -> None:
+    assert [child.name for child in children] == [
+        "journal",
+        "log-rotator",
+        "dispatcher",
+        "account/b",
+        "account/a",
+        "config-watcher",
+        "loop-lag",
+        "connections",
+        "front-end",
+    ]
+
+
+async def test_nobody_takes_another_down_and_all_have_the_configured_patience(
+    groups: tuple[GroupSpec, ...], children: list[ChildSpec]
+) -> None:
+    assert {group.strategy for group in groups} == {"one_for_one"}
+    assert {child.restart for child in children} == {"permanent"}
+    assert {child.policy.intensity for child in children} == {7}
+
+
+async def test_a_crash_loop_of_the_acceptor_does_not_end_the_drain_with_it(
+    groups: tuple[GroupSpec, ...],
+) -> None:
+    """A group that gives up stops its members: the two must not be in one."""
+    home = {child.name: group.name for group in groups for child in group.children}
+    assert home["connections"] != home["front-end"]
+
+
+async def test_only_the_drain_has_a_clock_of_its_own(children: list[ChildSpec]) -> None:
+    unlimited = [child.name for child in children if child.shutdown_timeout == math.inf]
+    assert unlimited == ["connections"]
+
+
+async def test_an_account_finishes_what_it_was_told_when_it_crashes(
+    children: list[ChildSpec],
+) -> None:
+    assert {child.redeliver for child in children if child.name.startswith("account/")} == {True}
