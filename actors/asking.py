@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeVar
 
 import trio
 
-from actors.mailbox import ActorCrashed, AskTimeout, Mailbox
+from actors.mailbox import ActorCrashed, Mailbox
 from protocol.question import Question
 
 R = TypeVar("R")
+
+ASKS_MAX = 3
+"""A question that crashes its actor so often is poison: put again and again, it would use up the
+restarts that are there for accidents, and end the program."""
 
 
 async def insist(mailbox: Mailbox[Any], question: Question[R], *, timeout: float) -> R:  # noqa: ASYNC109 - as in `ask`
     """The answer within `timeout` seconds, over as many lives of the actor as it takes.
 
     For questions that may be put twice: one that changes something must be recognizable as the
-    same (`Reported.lease` is). Raises ActorStopped and AskTimeout.
+    same (`Reported.lease` is). Raises ActorStopped, AskTimeout, and ActorCrashed when the question
+    itself seems to be what crashes it.
     """
     deadline = trio.current_time() + timeout
-    while True:
-        try:
+    for _ in range(ASKS_MAX - 1):
+        with contextlib.suppress(ActorCrashed):
             return await mailbox.ask(question, timeout=deadline - trio.current_time())
-        except ActorCrashed:
-            if trio.current_time() >= deadline:
-                raise AskTimeout(mailbox.name, timeout) from None
+    return await mailbox.ask(question, timeout=deadline - trio.current_time())

@@ -7,6 +7,7 @@ import re
 
 from protocol.gate import is_local
 from protocol.request import RequestHead, Route
+from protocol.secrets import Secret
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -27,6 +28,13 @@ def is_owner(head: RequestHead, route: Route) -> bool:
     if route in (Route.MODELS, Route.COUNT_TOKENS):
         return True
     return bool(head.header(b"x-claude-code-session-id"))
+
+
+def client_credential(head: RequestHead) -> Secret | None:
+    """The credential that a client brought along, wrapped so that no log can show it."""
+    key = head.text(b"x-api-key")
+    value = key or (head.text(b"authorization") or "").partition(" ")[2].strip()
+    return Secret(value) if value else None
 
 
 def client_name(head: RequestHead, salt: bytes) -> str:

@@ -19,7 +19,7 @@ from protocol.verdict import (
     judge_fault,
 )
 from server.delivery import Delivery
-from server.upstream import Upstream, UpstreamFault, UpstreamRequest, UpstreamResponse
+from server.upstream_port import Upstream, UpstreamFault, UpstreamRequest, UpstreamResponse
 
 ERROR_BODY_BYTES_MAX = 8 * 1024 * 1024
 ERROR_BODY_SECONDS = 30.0

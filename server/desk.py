@@ -22,7 +22,7 @@ from server.attempt import Failed
 from server.budget import BodyBudget
 from server.intake import Refused
 from server.record import Record
-from server.upstream import Upstream
+from server.upstream_port import Upstream
 
 ASK_SECONDS = 10.0
 """For an answer of an actor, its restarts included. None of them waits on anybody."""

@@ -6,6 +6,7 @@ import datetime
 
 import trio
 
+from protocol.identity import client_credential
 from protocol.peek import Peek
 from protocol.request import RequestHead, Route
 from protocol.request_line import RequestLine, plain
@@ -20,6 +21,8 @@ class Record:
         self.request_id = request_id
         self.route = route
         self.at = at
+        self.credential = client_credential(head)
+        """Kept while the request runs: as long as it lives, whatever quotes it is masked."""
         self.began = trio.current_time()
         self.asked = Peek()
         self.account: str | None = None

@@ -141,7 +141,7 @@ def hypercorn_config() -> HypercornConfig:
 class ReferenceLane:
     """Opens connections of this lane. One per front end: `terminate` belongs to all of them."""
 
-    def __init__(self, app: FrontDoor, _body_bytes_max: object = None) -> None:
+    def __init__(self, app: FrontDoor) -> None:
         self._app = ASGIWrapper(app)
         self._config = hypercorn_config()
         self._context = WorkerContext(None)

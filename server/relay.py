@@ -25,7 +25,7 @@ from server.desk import Desk, Ports
 from server.exchange import ClientGone, Exchange, send_answer
 from server.intake import Body, Refused
 from server.record import Record
-from server.upstream import UpstreamRequest, UpstreamResponse
+from server.upstream_port import UpstreamRequest, UpstreamResponse
 
 OVERLOAD_DELAYS = (0.75, 3.0)
 """Longest waits (seconds, full jitter) before the two more tries after an overload (rule 5)."""
@@ -98,7 +98,7 @@ class _Relay:
             try:
                 result = await self._attempt(lease)
             finally:
-                await self._desk.release(lease)
+                await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
                 self._record.ended(result.terminal)
                 return

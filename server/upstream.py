@@ -13,15 +13,20 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import httpx
-import msgspec
 import trio
 
 from protocol.request import Headers
 from protocol.verdict import FaultKind
+from server.upstream_port import (
+    Limits,
+    Upstream,
+    UpstreamFault,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 
 WRITE_SECONDS = 60.0
 WRITE_PIECE_BYTES = 64 * 1024
@@ -35,55 +40,6 @@ CLOSE_SECONDS = 1.0
 
 REUSED_RETRIES = 3
 """Times a request moves on from a kept connection that turned out dead."""
-
-
-class UpstreamFault(Exception):
-    """An attempt failed below HTTP. `detail` is for logs; it carries no credential."""
-
-    def __init__(self, kind: FaultKind, detail: str) -> None:
-        super().__init__(f"{kind.value}: {detail}")
-        self.kind = kind
-        self.detail = detail
-
-
-class UpstreamRequest(msgspec.Struct, frozen=True):
-    """What goes out; `headers` lack only Host and Content-Length."""
-
-    method: str
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-class UpstreamResponse(Protocol):
-    """An answer whose head has come."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Headers: ...
-
-    def chunks(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The body as upstream framed it, undecoded. Raises UpstreamFault on a break or stall."""
-        ...
-
-
-class Upstream(Protocol):
-    """Sends requests to one base URL."""
-
-    def send(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """The answer to `request`; leaving the context closes it, whatever is left of it."""
-        ...
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Seconds, and the connections one upstream may have; `interface.md` [upstream]."""
-
-    connect_timeout: float = 10.0
-    response_timeout: float = 600.0
-    idle_timeout: float = 180.0
-    max_connections: int = 1024
 
 
 class HttpxResponse:
@@ -102,7 +58,7 @@ class HttpxResponse:
             try:
                 yield bounded
             finally:
-                await self._abandon(raw)
+                await self._abandon(raw)  # noqa: ASYNC102 - it shields itself
 
     async def _abandon(self, raw: AsyncGenerator[bytes, None]) -> None:
         """Closes the answer, whatever is left of it, and httpx's generators with it.
@@ -164,8 +120,13 @@ class HttpxUpstream:
             ),
         )
 
+    @property
+    def in_use(self) -> int:
+        """Requests that are under way."""
+        return self._limiter.borrowed_tokens
+
     async def aclose(self) -> None:
-        """Closes idle connections."""
+        """Closes all connections, busy ones too."""
         await self._client.aclose()
 
     @contextlib.asynccontextmanager

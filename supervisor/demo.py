@@ -21,7 +21,8 @@ from protocol.request import RequestHead
 from protocol.secrets import Secret
 from protocol.status_view import utc
 from server.scripted import Answer, ScriptedUpstream, SeenRequest, rate_limited, reply_to
-from server.upstream import HttpxUpstream, Limits, UpstreamRequest, tls_context
+from server.upstream import HttpxUpstream, tls_context
+from server.upstream_port import Limits, UpstreamRequest
 from supervisor import exit_codes, instance, logs
 from supervisor.instance import Instance
 from supervisor.listening import address_of, listen

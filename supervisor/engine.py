@@ -85,7 +85,7 @@ class Supervisor:
                         await self._supervise(self._tasks, task_status)
                         await self._stop_in_order()
                 finally:
-                    await self._finish(self._tasks)
+                    await self._finish(self._tasks)  # noqa: ASYNC102 - it shields itself
         finally:
             self._tasks = None
         if self.gave_up is not None:

@@ -26,7 +26,8 @@ from server.budget import BodyBudget
 from server.connections import Connections
 from server.desk import Ports
 from server.front_door import Door
-from server.upstream import HttpxUpstream, Limits, Upstreams, tls_context
+from server.upstream import HttpxUpstream, Upstreams, tls_context
+from server.upstream_port import Limits
 from supervisor import logs
 from supervisor.roster import Roster
 
@@ -218,7 +219,7 @@ async def _close_when_idle(upstream: HttpxUpstream) -> None:
     """An upstream that a new configuration replaced: its streams end first, however long that is;
     the program's end cancels this."""
     try:
-        while upstream._limiter.borrowed_tokens:  # noqa: ASYNC110 - nothing waits for this
+        while upstream.in_use:  # noqa: ASYNC110 - nothing waits for this
             await trio.sleep(RETIRED_LOOK_SECONDS)
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + RETIRED_CLOSE_SECONDS):

@@ -43,7 +43,7 @@ class Program:
         self.stop_asked = trio.Event()
         """Set when the drain begins, whoever asked for it."""
         app = FrontDoor(parts.door.handle)
-        self._lane = ReferenceLane(app, lambda: parts.config.server.max_body_bytes)
+        self._lane = ReferenceLane(app)
         self.connections = Connections(connections, self._lane.open, self._capacity, tls)
         parts.connections = self.connections
         parts.nursery = connections

@@ -15,7 +15,8 @@ import trio
 from actors.runtime import Run
 from protocol.config import Config, decode
 from server.scripted import MemoryNetwork, ScriptedUpstream, memory_transport
-from server.upstream import HttpxUpstream, Limits, tls_context
+from server.upstream import HttpxUpstream, tls_context
+from server.upstream_port import Limits
 from supervisor import program as program_module
 from supervisor.child import GroupSpec
 from supervisor.instance import Instance

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.identity import client_name, given_request_id, is_owner
+from protocol.identity import client_credential, client_name, given_request_id, is_owner
 from protocol.request import Headers, Peer, RequestHead, Route
+from protocol.secrets import Secret
 
 SESSION = (b"X-Claude-Code-Session-Id", b"3f0c")
 
@@ -67,3 +68,12 @@ def test_a_clients_name_cannot_be_found_without_the_salt() -> None:
     asked = head((b"authorization", b"Bearer t"))
     assert client_name(asked, b"one") != client_name(asked, b"two")
     assert client_name(asked, b"one") != client_name(head(), b"one")
+
+
+def test_a_clients_credential_is_wrapped_whichever_header_carries_it() -> None:
+    """The key counts when both are sent, as it does for the name."""
+    key = RequestHead("GET", b"/", ((b"X-Api-Key", b"the-key"), (b"Authorization", b"Bearer t")))
+    token = RequestHead("GET", b"/", ((b"Authorization", b"Bearer the-token"),))
+    assert client_credential(key) == Secret("the-key")
+    assert client_credential(token) == Secret("the-token")
+    assert client_credential(RequestHead("GET", b"/", ())) is None

@@ -459,3 +459,17 @@ async def test_when_all_fail_the_answer_names_the_account_that_gave_it(
         assert answer.header("x-supervisor-attempts") == "2"
         (line,) = await lines(program)
     assert (line["account"], line["attempts"], line["terminal"]) == ("first", 2, "upstream_error")
+
+
+async def test_a_clients_credential_that_an_upstream_quotes_is_not_shown_to_others(
+    autojump_clock: object,
+) -> None:
+    """It has no shape that anybody would recognize; it is known because the client sent it."""
+    upstream = ScriptedUpstream()
+    upstream.default(unauthorized("no such key: plain-old-password"))
+    async with program_in_memory("", upstream) as program:
+        answer = await ask(program, x_api_key="plain-old-password")
+        assert b"plain-old-password" in answer.body
+        status = (await MemoryClient(await program.connect()).get("/status")).body
+        assert b"no such key: ***" in status
+        assert b"plain-old-password" not in status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import ssl
 from collections.abc import AsyncGenerator
@@ -40,11 +41,8 @@ async def serving(
 ) -> AsyncGenerator[str, None]:
     """The scripted upstream's base URL while it serves."""
 
-    async def serve(task_status: trio.TaskStatus[str]) -> None:
-        await upstream.serve_tcp(tls=tls, task_status=task_status)
-
     async with trio.open_nursery() as nursery:
-        yield await nursery.start(serve)
+        yield await nursery.start(functools.partial(upstream.serve_tcp, tls=tls))
         nursery.cancel_scope.cancel()
 
 

@@ -74,7 +74,7 @@ class Outcome(msgspec.Struct, frozen=True):
 async def ask_until_answered(
     mailbox: Mailbox[Message], question: Question[Any], again: Callable[[], None]
 ) -> str:
-    while True:
+    while True:  # noqa: ASYNC913 - an ask is a cancel point
         try:
             return str(await mailbox.ask(question, timeout=20))
         except ActorCrashed:

@@ -163,7 +163,7 @@ async def test_an_interrupt_in_an_actor_ends_everything(
         raise error
 
     tree = Tree((group(ChildSpec("a", log.watch(idle)), ChildSpec("b", interrupted)),), ROOT_POLICY)
-    with pytest.raises(BaseExceptionGroup) as caught:
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: ASYNC401 - any depth will do
         await tree.supervisor.run()
     assert caught.value.subgroup(error) is not None
     assert log.texts == ["+a", "-a"]
