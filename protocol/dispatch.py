@@ -34,12 +34,14 @@ class Lease(msgspec.Struct, frozen=True):
 class Refusal(msgspec.Struct, frozen=True):
     """Nobody may serve. `cause`: limited | no_credential | unknown_account | wrong_model.
 
-    `retry_after` is in seconds: when the first eligible account is back, if that is known.
+    `retry_after` is in whole seconds: when the first eligible account is back, if that is known;
+    `available_in` is the same without rounding, for who would rather wait.
     """
 
     cause: str
     message: str
     retry_after: float | None = None
+    available_in: float | None = None
 
 
 class Acquire(Question[Lease | Refusal], frozen=True):
@@ -268,7 +270,8 @@ def _exhausted(eligible: list[AccountState], now: float) -> Refusal:
     ends = [(end, s) for s in eligible if (end := s.available_at(now)) is not None]
     if not ends:
         return Refusal("limited", "every account was tried")
-    earliest = max(math.ceil(min(end for end, _ in ends) - now), 1)
+    available_in = min(end for end, _ in ends) - now
+    earliest = max(math.ceil(available_in), 1)
     refused = [s for s in eligible if any(c.reason == "auth" for c in s.active_cooldowns(now))]
     if len(refused) == len(eligible):
         return Refusal(
@@ -283,6 +286,7 @@ def _exhausted(eligible: list[AccountState], now: float) -> Refusal:
         if len(eligible) > 1
         else f"account {eligible[0].name!r} is at its limit; it is back in {earliest} s",
         float(earliest),
+        available_in,
     )
 
 

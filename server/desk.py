@@ -40,6 +40,7 @@ class Ports(msgspec.Struct, frozen=True):
     budget: BodyBudget
     body_bytes_max: Callable[[], int]
     attempts_max: Callable[[], int]
+    wait_max: Callable[[], float]
     wall_clock: Callable[[], float]
     random: random.Random
 

@@ -78,6 +78,7 @@ class _Relay:
         self._first: Failed | None = None
         self._first_account = ""
         self._overloads = 0
+        self._waited = 0.0
         self._delivery: Delivery | None = None
 
     async def serve(self, ask: Acquire) -> None:
@@ -90,10 +91,15 @@ class _Relay:
     async def _serve(self, ask: Acquire) -> None:
         self._record.asked = peek(self._body)
         ask = msgspec.structs.replace(ask, model=self._record.asked.model)
-        began = trio.current_time()
-        outcome = await self._desk.acquire(ask)
-        self._record.queued = trio.current_time() - began
-        while isinstance(outcome, Lease):
+        outcome = await self._acquire(ask)
+        while True:
+            if isinstance(outcome, Refusal):
+                if not await self._wait_for(outcome, ask):
+                    await self._give_up(None, outcome)
+                    return
+                ask = msgspec.structs.replace(ask, tried=())
+                outcome = await self._acquire(ask)
+                continue
             lease = outcome
             try:
                 result = await self._attempt(lease)
@@ -111,7 +117,29 @@ class _Relay:
                 await self._give_up(result, None)
                 return
             outcome = following
-        await self._give_up(None, outcome)
+
+    async def _acquire(self, ask: Acquire) -> Lease | Refusal:
+        began = trio.current_time()
+        outcome = await self._desk.acquire(ask)
+        self._record.queued += trio.current_time() - began
+        return outcome
+
+    async def _wait_for(self, refusal: Refusal, ask: Acquire) -> bool:
+        """Everybody rests, but somebody is back soon: a short wait is better than a refusal.
+
+        `max_wait` bounds all waits of one request. An account asked for by name answers with its
+        own limit instead.
+        """
+        pause, limit = refusal.available_in, self._ports.attempts_max()
+        exhausted = bool(limit) and self._record.attempts >= limit
+        if pause is None or ask.pinned is not None or exhausted or not ask.route.repeatable:
+            return False
+        if self._waited + pause > self._ports.wait_max():
+            return False
+        self._waited += pause
+        self._record.queued += pause
+        await trio.sleep(pause)
+        return True
 
     async def _attempt(self, lease: Lease) -> Failed | Served:
         record, head = self._record, self._exchange.head
@@ -158,7 +186,7 @@ class _Relay:
         if not ask.route.repeatable or (limit and self._record.attempts >= limit):
             return None
         if failed.verdict.action is Action.NEXT:
-            return await self._desk.acquire(ask)
+            return await self._acquire(ask)
         if failed.verdict.action is not Action.AGAIN or lease.credential is None:
             return None
         if self._overloads == len(OVERLOAD_DELAYS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -131,7 +132,7 @@ async def _show_requests(url: str, state: Path) -> None:
     _say(f"    curl -s {url}/v1/messages -H 'content-type: application/json' \\")
     _say('      -d \'{"model": "claude-opus-5-5", "max_tokens": 64, '
          '"messages": [{"role": "user", "content": "hello"}]}\'')  # fmt: skip
-    _say(f"    SUPERVISOR_STATE_DIR={state} supervisor status --watch")
+    _say(f"    SUPERVISOR_STATE_DIR={state} {sys.argv[0]} status --watch")
 
 
 async def _one_request(client: HttpxUpstream) -> str:

@@ -110,7 +110,7 @@ class Program:
             return
         await self._close()
         if len(self.connections):
-            log.info("draining %d connections", len(self.connections))
+            log.info("draining; connections open: %d", len(self.connections))
         await self.connections.drain(self.parts.config.server.drain_seconds)
 
 

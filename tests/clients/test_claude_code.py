@@ -178,11 +178,12 @@ async def test_the_client_adapts_to_the_upstreams_own_words(live: Live, claude: 
 async def test_the_client_waits_out_the_limit_of_the_only_account(
     live: Live, claude: Claude
 ) -> None:
-    live.upstream.default(rate_limited(retry_after=2), says("Waited."))
+    # Longer than max_wait: the client itself waits, as the retry-after says.
+    live.upstream.default(rate_limited(retry_after=3), says("Waited."))
     result = await claude(live).run_print("say hello")
     assert (result.returncode, result.text) == (0, "Waited.")
     limited, served = turns(live)
-    assert served.started_at - limited.started_at >= 1.9
+    assert served.started_at - limited.started_at >= 2.9
     newest, oldest = (await live.wait_for_lines(2))[:2]
     assert (oldest["status"], newest["status"]) == (429, 200)
 
