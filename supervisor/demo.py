@@ -132,7 +132,9 @@ async def _show_requests(url: str, state: Path) -> None:
     _say(f"    curl -s {url}/v1/messages -H 'content-type: application/json' \\")
     _say('      -d \'{"model": "claude-opus-5-5", "max_tokens": 64, '
          '"messages": [{"role": "user", "content": "hello"}]}\'')  # fmt: skip
-    _say(f"    SUPERVISOR_STATE_DIR={state} {sys.argv[0]} status --watch")
+    # As it was started: `make demo` leaves the command outside of the PATH.
+    command = sys.argv[0] if Path(sys.argv[0]).name == "supervisor" else "supervisor"
+    _say(f"    SUPERVISOR_STATE_DIR={state} {command} status --watch")
 
 
 async def _one_request(client: HttpxUpstream) -> str:

@@ -78,7 +78,7 @@ async def test_a_crash_loop_ends_in_70_after_the_streams_have_ended(
     async with listening(config, state=state, **sabotaged("front-end", trigger)) as process:
         async with await Stream.begun(process.url) as stream:
             trigger.touch()
-            await process.says("draining 1 connections")
+            await process.says("connections open: 1")
             assert process.process.returncode is None
             upstream.gate("end").open()
             assert await stream.ended_well()
@@ -143,7 +143,7 @@ async def test_a_signal_while_the_acceptor_is_down_drains_all_the_same(
             trigger.touch()
             await process.says("actor front-end crashed")
             process.signal(signal.SIGTERM)
-            await process.says("draining 1 connections")
+            await process.says("connections open: 1")
             upstream.gate("end").open()
             assert await stream.ended_well()
         assert await process.ends() == 0

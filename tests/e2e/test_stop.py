@@ -125,7 +125,7 @@ async def test_a_second_signal_stops_at_once(
     async with listening(config, state=state) as process:
         async with await Stream.begun(process.url) as stream, await Stream.begun(process.url):
             process.signal(signal.SIGTERM)
-            await process.says("draining 2 connections")
+            await process.says("connections open: 2")
             began = process.signal(second)
             rest = await stream.wire.ended()
             assert b"message_stop" not in rest
