@@ -31,7 +31,10 @@ TELL_SECONDS = 5.0
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """What a request needs of the rest of the program. `wall_clock` gives epoch seconds."""
+    """What a request needs of the rest of the program.
+
+    `wall_clock` gives epoch seconds; `patience` gives `max_wait` and `max_hold`.
+    """
 
     dispatcher: Mailbox[DispatcherMessage]
     account: Callable[[str], Mailbox[AccountMessage] | None]
@@ -40,7 +43,7 @@ class Ports(msgspec.Struct, frozen=True):
     budget: BodyBudget
     body_bytes_max: Callable[[], int]
     attempts_max: Callable[[], int]
-    wait_max: Callable[[], float]
+    patience: Callable[[], tuple[float, float]]
     wall_clock: Callable[[], float]
     random: random.Random
 

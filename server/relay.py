@@ -23,12 +23,16 @@ from server.attempt import Failed, Served, attempt
 from server.delivery import Delivery
 from server.desk import Desk, Ports
 from server.exchange import ClientGone, Exchange, send_answer
+from server.held_stream import HeldStream
 from server.intake import Body, Refused
 from server.record import Record
 from server.upstream_port import UpstreamRequest, UpstreamResponse
 
 OVERLOAD_DELAYS = (0.75, 3.0)
 """Longest waits (seconds, full jitter) before the two more tries after an overload (rule 5)."""
+
+HOLD_SPREAD = 2.0
+"""Seconds over which held streams come back."""
 
 
 async def relay(exchange: Exchange, ports: Ports, record: Record, ask: Acquire) -> None:
@@ -125,21 +129,32 @@ class _Relay:
         return outcome
 
     async def _wait_for(self, refusal: Refusal, ask: Acquire) -> bool:
-        """Everybody rests, but somebody is back soon: a short wait is better than a refusal.
+        """Everybody rests, but somebody is back soon enough: a wait is better than a refusal.
 
-        `max_wait` bounds all waits of one request. An account asked for by name answers with its
-        own limit instead.
+        `max_wait` bounds all short waits of one request, `max_hold` the long ones of a stream, which
+        is opened for that. An account asked for by name answers with its own limit instead.
         """
         pause, limit = refusal.available_in, self._ports.attempts_max()
         exhausted = bool(limit) and self._record.attempts >= limit
         if pause is None or ask.pinned is not None or exhausted or not ask.route.repeatable:
             return False
-        if self._waited + pause > self._ports.wait_max():
-            return False
+        wait_max, hold_max = self._ports.patience()
         self._waited += pause
+        if self._waited <= wait_max:
+            await trio.sleep(pause)
+        elif self._waited <= hold_max and self._record.asked.stream:
+            await self._hold(pause)
+        else:
+            return False
         self._record.queued += pause
-        await trio.sleep(pause)
         return True
+
+    async def _hold(self, seconds: float) -> None:
+        if not isinstance(self._exchange, HeldStream):
+            self._exchange = held = HeldStream(self._exchange)
+            await held.open(_request_id(self._record))
+        # Everybody who is held for the same account would come back at the same moment.
+        await self._exchange.wait(seconds + self._ports.random.uniform(0, HOLD_SPREAD))
 
     async def _attempt(self, lease: Lease) -> Failed | Served:
         record, head = self._record, self._exchange.head

@@ -25,7 +25,6 @@ NOT_YET: Mapping[str, object] = {
     "routing.strategy": "fill-first",
     "routing.affinity_seconds": 0,
     "routing.switch_at": {},
-    "routing.max_hold": 0,
     "cooldown.ladder": (),
     "refresh.*": _NOTHING,
     "oauth.*": "",

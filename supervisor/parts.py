@@ -180,7 +180,7 @@ class Parts:
             budget=BodyBudget(lambda: self.config.server.max_inflight_bytes),
             body_bytes_max=lambda: self.config.server.max_body_bytes,
             attempts_max=lambda: self.config.routing.max_attempts,
-            wait_max=lambda: self.config.routing.max_wait,
+            patience=lambda: (self.config.routing.max_wait, self.config.routing.max_hold),
             wall_clock=self.wall_clock,
             random=self.random,
         )

@@ -39,7 +39,7 @@ class Office:
             budget=BodyBudget(lambda: 1),
             body_bytes_max=lambda: 1,
             attempts_max=lambda: 0,
-            wait_max=lambda: 0.0,
+            patience=lambda: (0.0, 0.0),
             wall_clock=lambda: 0.0,
             random=random.Random(1),
         )

@@ -331,8 +331,8 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
         ('[routing]\nstrategy = "fill-first"\naffinity_seconds = 0\nmax_attempts = 3', ()),
         ('[routing]\nstrategy = "weighted"', ("routing.strategy",)),
         (
-            "[routing]\nswitch_at = {'5h' = 0.5}\nmax_hold = 1",
-            ("routing.switch_at", "routing.max_hold"),
+            "[routing]\nswitch_at = {'5h' = 0.5}",
+            ("routing.switch_at",),
         ),
         (
             ACCOUNT + "weight = 2\nrequests_per_minute = 5",
