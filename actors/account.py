@@ -17,6 +17,7 @@ from actors.messages import (
     Reset,
     Respecify,
     SetEnabled,
+    Used,
 )
 from actors.runtime import Context
 from protocol import account as machine
@@ -55,6 +56,8 @@ class AccountActor:
         match message:
             case Report(event=event) | (Reported() as event):
                 return machine.report(state, event, self._policy(), now)
+            case Used():
+                return machine.book(state, message)
             case SetEnabled(enabled=enabled):
                 return machine.set_enabled(state, enabled)
             case Reset():

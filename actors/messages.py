@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.account import Reported
+from protocol.account import Reported, Used
 from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError
 from protocol.dispatch import (
@@ -48,7 +48,7 @@ class PublishYourself(msgspec.Struct, frozen=True):
     """The dispatcher asks for a snapshot (it has just started)."""
 
 
-AccountMessage = Report | Reported | SetEnabled | Reset | Respecify | PublishYourself
+AccountMessage = Report | Reported | Used | SetEnabled | Reset | Respecify | PublishYourself
 
 # --- the dispatcher
 
@@ -128,4 +128,5 @@ __all__ = [
     "Respecify",
     "Restrategize",
     "SetEnabled",
+    "Used",
 ]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.accounts import AccountSpec, AccountState, Cooldown, Counters, Scope
+from protocol.accounts import AccountSpec, AccountState, Cooldown, Counters, Scope, Tokens
 from protocol.request_line import plain
+from protocol.usage import Usage
 from protocol.verdict import Verdict
 
 SETTLED_KEPT = 32
-"""Reports remembered by lease, so that one repeated after a crash is not counted twice."""
+"""Reports remembered by lease, so that one repeated after a crash is not counted twice; and as many
+usages."""
 
 RETRY_AFTER_CAP = 7 * 86400.0
 """Seconds: the longest window there is (seven days); a longer retry-after is nonsense."""
@@ -36,6 +38,13 @@ class Reported(msgspec.Struct, frozen=True):
     at: float
     status: int | None
     message: str
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What the answer to one attempt cost; known only at its end, long after it was reported."""
+
+    lease: int
+    usage: Usage
 
 
 def new_account(spec: AccountSpec) -> AccountState:
@@ -105,6 +114,23 @@ def _benched(
     )
     others = tuple(c for c in active if c.reason != verdict.reason)
     return msgspec.structs.replace(state, cooldowns=(*others, bench), level=level)
+
+
+def book(state: AccountState, event: Used) -> AccountState:
+    """The account after an answer's usage is known; unknown numbers add nothing."""
+    if event.lease in state.booked:
+        return state
+    tokens, usage = state.tokens, event.usage
+    return msgspec.structs.replace(
+        state,
+        tokens=Tokens(
+            input=tokens.input + (usage.input_tokens or 0),
+            output=tokens.output + (usage.output_tokens or 0),
+            cache_read=tokens.cache_read + (usage.cache_read_tokens or 0),
+            cache_write=tokens.cache_write + (usage.cache_write_tokens or 0),
+        ),
+        booked=(*state.booked, event.lease)[-SETTLED_KEPT:],
+    )
 
 
 def set_enabled(state: AccountState, enabled: bool) -> AccountState:

@@ -85,6 +85,15 @@ class Counters(msgspec.Struct, frozen=True):
     refreshes: int = 0
 
 
+class Tokens(msgspec.Struct, frozen=True):
+    """What the answers cost since the program started; `input` without what a cache gave."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
 class AccountState(msgspec.Struct, frozen=True):
     """The truth about one account: owned by its actor, seen by others as this snapshot."""
 
@@ -96,6 +105,8 @@ class AccountState(msgspec.Struct, frozen=True):
     last_request_at: float | None = None  # epoch seconds
     last_error: str | None = None
     settled: tuple[int, ...] = ()  # lease ids whose reports were applied, newest last
+    tokens: Tokens = Tokens()
+    booked: tuple[int, ...] = ()  # lease ids whose usage was counted, newest last
 
     @property
     def name(self) -> str:

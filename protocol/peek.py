@@ -8,8 +8,11 @@ that a client understands.
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 class Peek(msgspec.Struct, frozen=True):
@@ -36,9 +39,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 def peek(body: bytes) -> Peek:
     """What `body` asks for; an empty `Peek` when it cannot be read."""
-    found = _read(body)
-    if found is None and _SURROGATE.search(body):
-        found = _read(_SURROGATE.sub(rb"\\ufffd", body))
+    found = read_json(_decoder, body)
     if found is None:
         return Peek()
     return Peek(
@@ -47,9 +48,15 @@ def peek(body: bytes) -> Peek:
     )
 
 
-def _read(body: bytes) -> _Body | None:
+def read_json(decoder: msgspec.json.Decoder[T], text: bytes) -> T | None:
+    """What `decoder` makes of `text`, halves of characters allowed; None when it cannot be read."""
     try:
-        return _decoder.decode(body)
+        return decoder.decode(text)
+    except _UNREADABLE:
+        if _SURROGATE.search(text) is None:
+            return None
+    try:
+        return decoder.decode(_SURROGATE.sub(rb"\\ufffd", text))
     except _UNREADABLE:
         return None
 

@@ -47,7 +47,7 @@ def account_view(state: DispatchState, account: AccountState, clocks: Clocks) ->
         "quota": {},
         "representative_claim": None,
         "counters": msgspec.to_builtins(account.counters),
-        "tokens": {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0},
+        "tokens": msgspec.to_builtins(account.tokens),
         "in_flight": state.in_flight.get(account.name, 0),
         "last_request_at": None
         if account.last_request_at is None

@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 import trio
 
+from protocol.usage import UsageMeter
 from server.exchange import Exchange
 
 
 class Delivery:
     """Whoever adds a piece before `commit` adds to what is held; `started` never turns back.
 
-    `on_delivered` is called when the whole body is handed over, at the latest by `finish`. The lock
-    is there because a stream that is slow with its first content is committed by a timer
-    while its reader waits for the next piece.
+    `on_delivered` is called when the whole body is handed over, at the latest by `finish`. `meter`
+    sees every piece before it is passed on. The lock is there because a stream that is slow with
+    its first content is committed by a timer while its reader waits for the next piece.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Delivery:
         headers: list[tuple[bytes, bytes]],
         on_commit: Callable[[], None],
         on_delivered: Callable[[], None],
+        meter: UsageMeter | None = None,
     ) -> None:
         self.status = status
         self._exchange = exchange
@@ -31,6 +33,8 @@ class Delivery:
         self._on_commit = on_commit
         self._on_delivered = on_delivered
         self._length = _content_length(headers)
+        self._meter = meter
+        self._holds_last = False
         self._abandoned = False
         self._held: list[bytes] = []
         self._lock = trio.Lock()
@@ -40,7 +44,10 @@ class Delivery:
 
     async def add(self, chunk: bytes) -> None:
         """One more piece of the body."""
+        if self._meter is not None:
+            self._meter.feed(chunk)
         async with self._lock:
+            self._holds_last = self._meter is not None and self._meter.ended
             if self.started:
                 await self._send(chunk)
             else:
@@ -78,8 +85,9 @@ class Delivery:
 
     async def _send(self, chunk: bytes) -> None:
         self.bytes_out += len(chunk)
-        if self._length is not None and self.bytes_out >= self._length:
-            # A client may close as soon as it has read that much, before we are told of the end.
+        if self._holds_last or (self._length is not None and self.bytes_out >= self._length):
+            # A client may close as soon as it has read that much (or the last event of a stream),
+            # before we are told of the end.
             self._on_delivered()
         if self._exchange.head.method != "HEAD":
             await self._exchange.send(chunk)

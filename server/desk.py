@@ -13,10 +13,18 @@ import trio
 
 from actors.asking import insist
 from actors.mailbox import AskFailed, Mailbox
-from actors.messages import AccountMessage, DispatcherMessage, JournalMessage, Report, Reported
+from actors.messages import (
+    AccountMessage,
+    DispatcherMessage,
+    JournalMessage,
+    Report,
+    Reported,
+    Used,
+)
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.errors import Problem
 from protocol.secrets import scrub
+from protocol.usage import Usage
 from protocol.verdict import SUCCESS
 from server.attempt import Failed
 from server.budget import BodyBudget
@@ -60,7 +68,7 @@ class Desk:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._unsent: list[tuple[Mailbox[AccountMessage], Reported]] = []
+        self._unsent: list[tuple[Mailbox[AccountMessage], Reported | Used]] = []
 
     async def acquire(self, ask: Acquire) -> Lease | Refusal:
         """A lease, or why there is none; raises Refused when the dispatcher cannot answer."""
@@ -83,7 +91,7 @@ class Desk:
             try:
                 await self._ports.dispatcher.tell(message)
                 while self._unsent:
-                    mailbox, event = self._unsent.pop()
+                    mailbox, event = self._unsent.pop(0)
                     await mailbox.tell(event)
             except AskFailed:
                 return  # the program is stopping, or the account was removed
@@ -109,10 +117,16 @@ class Desk:
 
     def report_success(self, lease: Lease, status: int) -> None:
         """Told at the answer's head; when there is no room, at its end: no stream waits for it."""
+        self._tell(lease, Reported(lease.id, SUCCESS, self._ports.wall_clock(), status, ""))
+
+    def report_usage(self, lease: Lease, usage: Usage) -> None:
+        """Told when the attempt is over, before its lease is given back."""
+        self._tell(lease, Used(lease.id, usage))
+
+    def _tell(self, lease: Lease, event: Reported | Used) -> None:
         mailbox = self._ports.account(lease.account)
         if mailbox is None:
             return
-        event = Reported(lease.id, SUCCESS, self._ports.wall_clock(), status, "")
         try:
             if not mailbox.tell_nowait(event):
                 self._unsent.append((mailbox, event))

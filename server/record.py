@@ -11,6 +11,7 @@ from protocol.peek import Peek
 from protocol.request import RequestHead, Route
 from protocol.request_line import RequestLine, plain
 from protocol.secrets import scrub
+from protocol.usage import Usage, UsageMeter
 
 
 class Record:
@@ -37,6 +38,8 @@ class Record:
         self.bytes_out = 0
         self.reason: str | None = None
         self.error_type: str | None = None
+        self.served_model: str | None = None
+        self.usage = Usage()
 
     def ended(self, terminal: str, status: int | None = None) -> None:
         """How it ended; a status that the client already saw stays."""
@@ -54,6 +57,13 @@ class Record:
         if not self.delivered:
             self.ended("client_closed", 499)
 
+    def metered(self, meter: UsageMeter) -> Usage | None:
+        """What the answer said of itself; gives back its usage, None where it told none."""
+        self.served_model = meter.model
+        usage = meter.usage()
+        self.usage = usage or Usage()
+        return usage
+
     def line(self) -> RequestLine:
         """The line, as things stand."""
         now = trio.current_time()
@@ -68,7 +78,7 @@ class Record:
             path=plain(scrub(head.path)) or "",
             dialect="openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
             model=plain(self.asked.model),
-            served_model=plain(self.asked.model) if self.account else None,
+            served_model=plain(self.served_model or self.asked.model) if self.account else None,
             account=self.account,
             client=plain(head.text(b"user-agent")),
             session=plain(head.text(b"x-claude-code-session-id")),
@@ -82,6 +92,10 @@ class Record:
             ms_queue=round(self.queued * 1000, 3),
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            cache_read_tokens=self.usage.cache_read_tokens,
+            cache_write_tokens=self.usage.cache_write_tokens,
             reason=plain(self.reason),
             error_type=plain(self.error_type),
         )

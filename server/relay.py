@@ -18,6 +18,7 @@ from protocol.errors import Problem, answer
 from protocol.headers import to_client, to_upstream, with_retry_after
 from protocol.peek import peek
 from protocol.request import Route, upstream_target
+from protocol.usage import UsageMeter, meter_for
 from protocol.verdict import Action, FaultKind
 from server.attempt import Failed, Served, attempt
 from server.delivery import Delivery
@@ -161,6 +162,7 @@ class _Relay:
         record.attempts += 1
         record.account = lease.account
         record.reason = "; ".join(lease.reasons)
+        meter: UsageMeter | None = None
         request = UpstreamRequest(
             head.method,
             upstream_target(head.target),
@@ -169,6 +171,8 @@ class _Relay:
         )
 
         def open_delivery(response: UpstreamResponse) -> Delivery:
+            nonlocal meter
+            meter = meter_for(record.route, response.headers, stream=record.asked.stream)
             headers = to_client(response.headers, self._added(lease.account))
             self._delivery = Delivery(
                 self._exchange,
@@ -176,20 +180,32 @@ class _Relay:
                 headers,
                 lambda: self._good(lease, response.status),
                 record.complete,
+                meter,
             )
             return self._delivery
 
         try:
-            return await attempt(
+            result = await attempt(
                 self._ports.upstream(lease.base_url),
                 request,
                 open_delivery,
                 stream=record.asked.stream,
             )
+            if isinstance(result, Failed):
+                meter = None  # nobody was served: the next attempt's usage is the one that counts
+            return result
         finally:
+            if meter is not None:
+                self._book(lease, meter)
             if self._delivery is not None:
                 record.first_byte_at = self._delivery.started_at
                 record.bytes_out = self._delivery.bytes_out
+
+    def _book(self, lease: Lease, meter: UsageMeter) -> None:
+        """Also of an answer that was cut: what was seen of it was paid for."""
+        usage = self._record.metered(meter)
+        if usage is not None:
+            self._desk.report_usage(lease, usage)
 
     def _good(self, lease: Lease, status: int) -> None:
         self._record.status = status

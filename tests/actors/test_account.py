@@ -21,11 +21,13 @@ from actors.messages import (
     Reset,
     Respecify,
     SetEnabled,
+    Used,
 )
 from actors.runtime import Snapshot
 from protocol.account import CooldownPolicy
-from protocol.accounts import AccountSpec, AccountState, Credential
+from protocol.accounts import AccountSpec, AccountState, Credential, Tokens
 from protocol.secrets import Secret
+from protocol.usage import Usage
 from protocol.verdict import SUCCESS, judge
 from tests.actors.living import living
 
@@ -151,6 +153,19 @@ async def test_the_next_life_knows_the_bench_and_which_reports_counted(
         assert state.status(trio.current_time()) == "cooling"
         await scene.mailbox.ask(Report(reported(5)), timeout=1)
         assert scene.snapshots() == [], "asked again after the crash: it had counted already"
+
+
+async def test_a_usage_counts_once_over_all_lives_and_is_pushed(autojump_clock: object) -> None:
+    scene = Scene()
+    for incarnation in (1, 2):
+        async with living(scene.actor.run, scene.mailbox, scene.snapshot, incarnation=incarnation):
+            await scene.mailbox.tell(Used(5, Usage(10, 20)))
+            await wait_all_tasks_blocked()
+    assert [state.tokens for state in scene.snapshots()] == [
+        Tokens(),
+        Tokens(10, 20),
+        Tokens(10, 20),
+    ]
 
 
 async def test_a_life_that_starts_clean_has_the_newest_credential(autojump_clock: object) -> None:

@@ -12,15 +12,18 @@ from protocol.account import (
     SETTLED_KEPT,
     CooldownPolicy,
     Reported,
+    Used,
+    book,
     new_account,
     report,
     reset,
     respecified,
     set_enabled,
 )
-from protocol.accounts import AccountSpec, AccountState, Credential, Scope
+from protocol.accounts import AccountSpec, AccountState, Credential, Scope, Tokens
 from protocol.peek import ErrorInfo
 from protocol.secrets import Secret
+from protocol.usage import Usage
 from protocol.verdict import SUCCESS, FaultKind, Verdict, judge, judge_fault
 
 POLICY = CooldownPolicy(base=1.0, maximum=600.0, auth=300.0)
@@ -182,6 +185,36 @@ def test_the_memory_of_reports_is_bounded() -> None:
         playing.hears(SUCCESS, 0.0)
     assert len(playing.state.settled) == SETTLED_KEPT
     assert playing.state.settled[-1] == 3 * SETTLED_KEPT
+
+
+def test_the_tokens_of_all_answers_are_summed_up_and_unknown_ones_add_nothing() -> None:
+    state = new_account(SPEC)
+    for lease, usage in enumerate([Usage(1, 2, 3, 4), Usage(), Usage(10, None, 30, partial=True)]):
+        state = book(state, Used(lease, usage))
+    assert state.tokens == Tokens(input=11, output=2, cache_read=33, cache_write=4)
+
+
+def test_a_usage_that_is_repeated_counts_once_and_is_apart_from_the_report() -> None:
+    event = Used(7, Usage(1, 2))
+    state = report(new_account(SPEC), Reported(7, SUCCESS, 1e9, 200, ""), POLICY, 0.0)
+    once = book(state, event)
+    assert book(once, event) is once
+    assert once.tokens == Tokens(1, 2)
+    assert once.counters.requests == 1
+
+
+def test_the_memory_of_usages_is_bounded() -> None:
+    state = new_account(SPEC)
+    for lease in range(3 * SETTLED_KEPT):
+        state = book(state, Used(lease, Usage(1)))
+    assert state.booked == tuple(range(2 * SETTLED_KEPT, 3 * SETTLED_KEPT))
+    assert state.tokens.input == 3 * SETTLED_KEPT
+
+
+def test_tokens_outlive_a_reset_and_a_new_credential() -> None:
+    used = book(new_account(SPEC), Used(1, Usage(1, 2)))
+    new = msgspec.structs.replace(SPEC, credential=Credential(Secret("other"), bearer=False))
+    assert respecified(reset(used), new).tokens == Tokens(1, 2)
 
 
 def test_what_happened_is_counted() -> None:

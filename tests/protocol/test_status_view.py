@@ -7,7 +7,15 @@ import json
 
 import msgspec
 
-from protocol.accounts import AccountSpec, AccountState, Cooldown, Counters, Credential, Scope
+from protocol.accounts import (
+    AccountSpec,
+    AccountState,
+    Cooldown,
+    Counters,
+    Credential,
+    Scope,
+    Tokens,
+)
 from protocol.dispatch import DispatchState, Strategy
 from protocol.secrets import Secret
 from protocol.status import ActorStatus, LastCrash
@@ -42,6 +50,7 @@ def pool(*accounts: AccountState, strategy: Strategy = POOL) -> DispatchState:
 USED = account(
     "a", cooldowns=(bench(160.0), bench(99.0, "auth")), counters=Counters(5, 2, 3, 1, 0),
     last_request_at=1_770_000_000.9, last_error="429 rate_limit_error",
+    tokens=Tokens(1000, 20, 30_000, 4),
 )  # fmt: skip
 
 
@@ -68,7 +77,7 @@ def test_an_account_has_exactly_the_fields_of_the_interface() -> None:
         "counters": {
             "requests": 5, "successes": 2, "errors": 3, "rate_limits": 1, "refreshes": 0,
         },
-        "tokens": {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0},
+        "tokens": {"input": 1000, "output": 20, "cache_read": 30_000, "cache_write": 4},
         "in_flight": 3,
         "last_request_at": "2026-02-02T02:40:00Z",
         "last_error": "429 rate_limit_error",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from protocol.request import RequestHead
+from protocol.usage import UsageMeter
 from server.delivery import Delivery
 
 
@@ -104,3 +105,58 @@ async def test_a_body_of_known_length_is_delivered_with_its_last_byte() -> None:
     assert noted == []
     await delivery.add(b"cd")
     assert noted == ["delivered"]
+
+
+def metered(client: Client, noted: list[str], meter: UsageMeter) -> Delivery:
+    """A delivery of a stream."""
+    return Delivery(client, 200, [], lambda: None, lambda: noted.append("delivered"), meter)  # type: ignore[arg-type]
+
+
+async def test_a_stream_is_delivered_with_its_last_event() -> None:
+    """Its client may close right then; the bytes themselves pass as they came."""
+    noted, client = list[str](), Client()
+    delivery = metered(client, noted, UsageMeter(events=True))
+    await delivery.commit()
+    await delivery.add(b"event: message_stop\ndata: {}\n")
+    assert noted == []
+    await delivery.add(b"\n")
+    assert noted == ["delivered"]
+    assert client.seen == [200, b"event: message_stop\ndata: {}\n", b"\n"]
+
+
+async def test_a_last_event_that_is_still_held_has_not_been_delivered() -> None:
+    """Only the commit hands it over."""
+    noted, client = list[str](), Client()
+    delivery = metered(client, noted, UsageMeter(events=True))
+    await delivery.add(b"event: message_stop\n\n")
+    assert noted == []
+    await delivery.commit()
+    assert noted == ["delivered"]
+
+
+async def test_what_waits_behind_an_earlier_piece_has_not_been_delivered(
+    autojump_clock: object,
+) -> None:
+    """The timer is handing over the first piece when the last one comes."""
+    noted, client = list[str](), Slow()
+    delivery = metered(client, noted, UsageMeter(events=True))
+    await delivery.add(b": first\n\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(delivery.commit)
+        await trio.sleep(0.5)
+        nursery.start_soon(delivery.add, b"event: message_stop\n\n")
+        await trio.sleep(1)
+        assert (client.seen, noted) == ([200], [])
+    assert noted == ["delivered"]
+
+
+class Slow(Client):
+    """Takes a second for each step."""
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await trio.sleep(1)
+        await super().start(status, headers)
+
+    async def send(self, chunk: bytes) -> None:
+        await trio.sleep(1)
+        await super().send(chunk)

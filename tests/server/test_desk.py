@@ -8,10 +8,11 @@ import pytest
 import trio
 
 from actors.mailbox import Mailbox
-from actors.messages import AccountMessage, DispatcherMessage, JournalMessage, Release
+from actors.messages import AccountMessage, DispatcherMessage, JournalMessage, Release, Used
 from protocol.accounts import Scope
 from protocol.dispatch import Acquire, Lease, Refusal
 from protocol.request import RequestHead, Route
+from protocol.usage import Usage
 from protocol.verdict import Action, Verdict
 from server.attempt import Failed
 from server.budget import BodyBudget
@@ -95,6 +96,30 @@ async def test_a_success_that_finds_no_room_is_told_when_the_lease_is_given_back
     assert [getattr(message, "lease", None) for message in told] == [7, 8]
 
 
+async def test_a_usage_that_finds_no_room_is_told_with_the_lease_also_under_cancellation(
+    autojump_clock: object,
+) -> None:
+    """The client's leaving is just when a usage is told, and it is not lost then."""
+    office = Office()
+    office.desk.report_success(LEASE, 200)
+    office.desk.report_usage(LEASE, Usage(1, 2))
+    assert office.account.depth == 1
+    told: list[AccountMessage] = []
+
+    async def read() -> None:
+        inbox = office.account.open_inbox()
+        await trio.sleep(1)
+        while len(told) < 2:
+            told.append((await inbox.receive()).message)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await office.desk.release(LEASE)
+    assert told[1] == Used(7, Usage(1, 2))
+
+
 async def test_a_lease_is_given_back_even_while_the_request_is_being_cancelled(
     autojump_clock: object,
 ) -> None:
@@ -114,6 +139,7 @@ async def test_reports_about_an_account_that_is_gone_go_nowhere_and_hurt_nobody(
     office = Office()
     gone = Lease(9, "gone", None, "")
     office.desk.report_success(gone, 200)
+    office.desk.report_usage(gone, Usage(1))
     await office.desk.report_failure(gone, LIMITED)
     office.account.close()
     office.desk.report_success(LEASE, 200)

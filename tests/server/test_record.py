@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protocol.peek import Peek
 from protocol.request import RequestHead, Route
+from protocol.usage import Usage, UsageMeter
 from server.record import Record
 
 AT = 1_790_000_000.25
@@ -54,3 +55,16 @@ async def test_the_served_model_is_told_once_somebody_serves(autojump_clock: obj
     line = made.line()
     assert (line.model, line.served_model, line.stream) == ("claude-x", "claude-x", True)
     assert (line.account, line.status, line.terminal) == ("work", 200, "complete")
+
+
+async def test_the_answer_says_which_model_served_and_what_it_cost(autojump_clock: object) -> None:
+    """Its words go into a line, so they are made plain; what it does not tell is null."""
+    made = record()
+    made.asked = Peek("claude-x")
+    made.account = "work"
+    meter = UsageMeter(events=False)
+    meter.feed(rb'{"model": "claude\u001b-y", "usage": {"input_tokens": 3, "output_tokens": 4}}')
+    assert made.metered(meter) == Usage(3, 4)
+    line = made.line()
+    assert (line.model, line.served_model) == ("claude-x", "claude\ufffd-y")
+    assert (line.input_tokens, line.output_tokens, line.cache_read_tokens) == (3, 4, None)

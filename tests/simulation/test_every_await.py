@@ -1,7 +1,8 @@
 """Each actor of the whole program is crashed at each of its awaits while requests run.
 
 One program per point, in virtual time. Whatever crashes: every request gets exactly one complete
-answer, the actor is back, its siblings never restart, and nothing is left in flight.
+answer, the actor is back, its siblings never restart, nothing is left in flight, and every token
+is counted exactly once.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ end needs a real socket, and `test_acceptor.py` sweeps it."""
 
 READS_MESSAGES = ["journal", "dispatcher", "account/first", "account/second", "config-watcher"]
 
-STREAM = text_stream("hello", events=4, pause=0.5)
-PLAIN = text_message("hello")
+INPUT_TOKENS = 12
+STREAM = text_stream("hello", events=4, pause=0.5, input_tokens=INPUT_TOKENS)
+PLAIN = text_message("hello", input_tokens=INPUT_TOKENS)
 REQUESTS = 8
 MESSAGES_MAX = 200
 
@@ -99,6 +101,9 @@ def check(answers: list[Received], status: dict[str, object]) -> set[str]:
         assert (answer.status, answer.complete) == (200, True)
         assert answer.body in (PLAIN.whole_body(), STREAM.whole_body())
     assert status["in_flight"] == 0
+    accounts = status["accounts"]
+    assert isinstance(accounts, list)
+    assert sum(account["tokens"]["input"] for account in accounts) == REQUESTS * INPUT_TOKENS
     actors = status["actors"]
     assert isinstance(actors, list)
     assert {actor["state"] for actor in actors} == {"running"}

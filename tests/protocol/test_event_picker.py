@@ -1,0 +1,95 @@
+"""The picked events of any stream are those that a scanner of all events finds."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from protocol.event_picker import PICKED_BYTES_MAX, EventPicker
+from protocol.sse import Event, EventScanner
+
+NAMES = frozenset({b"start", b"stop"})
+
+
+def pick(*chunks: bytes) -> list[Event]:
+    picker = EventPicker(NAMES)
+    return [event for chunk in chunks for event in picker.feed(chunk)]
+
+
+def scan(whole: bytes) -> list[Event]:
+    return [event for event in EventScanner().feed(whole) if event.name in ("", "start", "stop")]
+
+
+def cut_up(whole: bytes, places: list[int]) -> list[bytes]:
+    bounds = [0, *sorted(place % (len(whole) + 1) for place in places), len(whole)]
+    return [whole[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
+fields = st.sampled_from(
+    [b"data: {}", b"data:x", b"data", b"data:  two", b"database: x", b"eventual: stop", b": comment",
+     b"id: 1", b"data: \xff", b"data: event: stop", b"\xef\xbb\xbfdata: y", b"retry"]
+)  # fmt: skip
+names = st.sampled_from(
+    [[], [b"event: start"], [b"event:stop"], [b"event"], [b"event: delta"], [b"event:  stop"]]
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> bytes:
+    """One event, named at most once, its name anywhere; its lines all end in the same way."""
+    lines = draw(names) + draw(st.lists(fields, max_size=4))
+    place = draw(st.integers(0, len(lines)))
+    if place and lines[0].startswith(b"event") and lines[0] != b"eventual: stop":
+        lines.insert(place - 1, lines.pop(0))
+    end = draw(ends)
+    return b"".join(line + end for line in [*lines, b""])
+
+
+@given(st.lists(events()).map(b"".join), st.lists(st.integers(0, 10_000)))
+@example(b"\xef\xbb\xbfevent: stop\r\n\r\n", [1, 2, 16, 17, 18])
+@example(b"data: x\r\n\r\nevent: stop\r\rdata: y\n\n", list(range(40)))
+def test_it_picks_what_the_scanner_of_all_events_finds(whole: bytes, places: list[int]) -> None:
+    expected = scan(whole)
+    assert pick(whole) == expected
+    assert pick(*cut_up(whole, places)) == expected
+    assert pick(*(whole[i : i + 1] for i in range(len(whole)))) == expected
+
+
+@given(st.lists(st.binary() | st.sampled_from([b"event", b": ", b"\r", b"\n", b"data", b"stop"])))
+def test_no_bytes_make_it_raise_and_cutting_them_changes_nothing(chunks: list[bytes]) -> None:
+    whole = b"".join(chunks)
+    assert pick(*chunks) == pick(whole)
+    assert [event.name for event in pick(whole)] == [event.name for event in scan(whole)]
+
+
+@pytest.mark.parametrize("size", [1, 4096, 2 * PICKED_BYTES_MAX])
+def test_an_event_that_is_too_large_is_told_by_its_name_only(size: int) -> None:
+    large = b"x" * PICKED_BYTES_MAX
+    whole = b"event: stop\ndata: " + large + b"\n\nevent: stop\ndata: small\n\n"
+    parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+    assert pick(*parts) == [Event("stop", b""), Event("stop", b"small")]
+
+
+def test_many_lines_of_one_event_are_bounded_too() -> None:
+    lines = b"data: " + b"y" * 1000 + b"\n"
+    assert pick(b"event: stop\n", lines * 300, b"\n") == [Event("stop", b"")]
+
+
+@pytest.mark.parametrize("name", [b"delta", b"stop"])
+def test_a_line_without_end_takes_no_memory(name: bytes) -> None:
+    picker = EventPicker(NAMES)
+    picker.feed(b"event: " + name + b"\ndata: ")
+    chunk = b"z" * 65536
+    tracemalloc.start()
+    try:
+        for _ in range(400):
+            picker.feed(chunk)
+        kept, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < (16 * 1024 if name == b"delta" else 2 * PICKED_BYTES_MAX)
