@@ -26,21 +26,26 @@ from protocol.accounts import AccountSpec, AccountState
 
 
 class AccountActor:
-    """Applies reports and its owner's wishes, and pushes every change to the dispatcher."""
+    """Applies reports and its owner's wishes, and pushes every change to the dispatcher.
+
+    `begin` gives the state of a life that finds none published.
+    """
 
     def __init__(
         self,
         spec: AccountSpec,
         dispatcher: Mailbox[DispatcherMessage],
         policy: Callable[[], CooldownPolicy],
+        begin: Callable[[AccountSpec], AccountState] = machine.new_account,
     ) -> None:
         self._spec = spec
         self._dispatcher = dispatcher
         self._policy = policy
+        self._begin = begin
 
     async def run(self, context: Context[AccountMessage, AccountState]) -> None:
         """Until it is removed or the program stops."""
-        state = context.restored or machine.new_account(self._spec)
+        state = context.restored or self._begin(self._spec)
         await self._dispatcher.tell(AccountChanged(state))
         context.ready()
         async for envelope in context.mailbox:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -34,9 +35,19 @@ class Disk(Protocol):
         """Deletes a file."""
         ...
 
+    async def replace(self, path: Path, data: bytes) -> None:
+        """Puts `data` at `path` whole and durably, or leaves what is there."""
+        ...
+
 
 class RealDisk:
-    """The machine's disk, in threads so that a slow one never holds up a stream."""
+    """The machine's disk, in threads so that a slow one never holds up a stream.
+
+    `replace_file` is how a file is replaced whole and durably (it raises OSError).
+    """
+
+    def __init__(self, replace_file: Callable[[Path, bytes], None]) -> None:
+        self._replace_file = replace_file
 
     async def append(self, path: Path, data: bytes) -> None:
         await trio.to_thread.run_sync(_append, path, data)
@@ -49,6 +60,9 @@ class RealDisk:
 
     async def remove(self, path: Path) -> None:
         await trio.to_thread.run_sync(path.unlink)
+
+    async def replace(self, path: Path, data: bytes) -> None:
+        await trio.to_thread.run_sync(self._replace_file, path, data)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.accounts import AccountSpec, AccountState, Cooldown, Counters, Scope, Tokens
+from protocol.quota import Quota, merged
 from protocol.request_line import plain
 from protocol.usage import Usage
 from protocol.verdict import Verdict
@@ -31,13 +32,17 @@ class CooldownPolicy(msgspec.Struct, frozen=True):
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """One attempt's outcome: `lease` identifies it, `at` is epoch seconds, for people."""
+    """One attempt's outcome: `lease` identifies it, `at` is epoch seconds, for people.
+
+    `quota` is what the answer's headers said of the account's windows, whatever came of it.
+    """
 
     lease: int
     verdict: Verdict
     at: float
     status: int | None
     message: str
+    quota: Quota = Quota()
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -63,6 +68,7 @@ def report(
         state,
         counters=_counted(state.counters, verdict),
         last_request_at=event.at,
+        quota=merged(state.quota, event.quota),
         settled=(*state.settled, event.lease)[-SETTLED_KEPT:],
     )
     if verdict.success:
@@ -144,8 +150,11 @@ def reset(state: AccountState) -> AccountState:
 
 
 def respecified(state: AccountState, spec: AccountSpec) -> AccountState:
-    """The configuration of this account changed; a new credential starts without benches."""
+    """The configuration of this account changed; a new credential starts without benches and
+    readings."""
     changed = msgspec.structs.replace(state, spec=spec)
     if spec.enabled != state.spec.enabled:
         changed = set_enabled(changed, spec.enabled)
-    return reset(changed) if spec.credential != state.spec.credential else changed
+    if spec.credential == state.spec.credential:
+        return changed
+    return msgspec.structs.replace(reset(changed), quota=Quota())

@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from protocol.names import matches_any
+from protocol.quota import Quota
 from protocol.secrets import Secret
 
 SUBSCRIPTION_PREFIX = "sk-ant-oat"
@@ -101,6 +102,7 @@ class AccountState(msgspec.Struct, frozen=True):
     enabled: bool = True
     cooldowns: tuple[Cooldown, ...] = ()
     level: int = 0
+    quota: Quota = Quota()
     counters: Counters = Counters()
     last_request_at: float | None = None  # epoch seconds
     last_error: str | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from protocol.account import CooldownPolicy, new_account
-from protocol.accounts import AccountSpec, Credential
+from protocol.accounts import AccountSpec, AccountState, Credential
 from protocol.config import Config, served_accounts
 from protocol.dispatch import DispatchState, Strategy
 from protocol.gate import Rules, is_loopback_name
@@ -49,9 +51,11 @@ def strategy(config: Config) -> Strategy:
     )
 
 
-def initial_dispatch(config: Config) -> DispatchState:
-    """The dispatcher before any snapshot has come: nothing is known against any account."""
-    accounts = {spec.name: new_account(spec) for spec in account_specs(config)}
+def initial_dispatch(
+    config: Config, begin: Callable[[AccountSpec], AccountState] = new_account
+) -> DispatchState:
+    """The dispatcher before any snapshot has come; `begin` says what is known of an account."""
+    accounts = {spec.name: begin(spec) for spec in account_specs(config)}
     return DispatchState(strategy=strategy(config), accounts=accounts)
 
 

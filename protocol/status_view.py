@@ -10,6 +10,7 @@ import msgspec
 
 from protocol.accounts import AccountState, Cooldown, Scope
 from protocol.dispatch import Acquire, DispatchState, Lease, choose
+from protocol.quota import Quota
 from protocol.request import Route
 from protocol.status import ActorStatus
 
@@ -44,8 +45,8 @@ def account_view(state: DispatchState, account: AccountState, clocks: Clocks) ->
             _cooldown_view(cooldown, clocks)
             for cooldown in account.active_cooldowns(clocks.monotonic)
         ],
-        "quota": {},
-        "representative_claim": None,
+        "quota": _quota_view(account.quota, clocks.wall),
+        "representative_claim": account.quota.representative_claim,
         "counters": msgspec.to_builtins(account.counters),
         "tokens": msgspec.to_builtins(account.tokens),
         "in_flight": state.in_flight.get(account.name, 0),
@@ -54,6 +55,22 @@ def account_view(state: DispatchState, account: AccountState, clocks: Clocks) ->
         else utc(account.last_request_at),
         "last_error": account.last_error,
     }
+
+
+def _quota_view(quota: Quota, now: float) -> dict[str, Any]:
+    """Each window as it has to be taken now; `read_at` and `source` say what that rests on."""
+    view: dict[str, Any] = {}
+    for name, window in quota.at(now).items():
+        view[name] = {
+            "utilization": window.utilization,
+            "status": window.status,
+            "resets_at": None if window.resets_at is None else utc(window.resets_at),
+            "read_at": utc(window.read_at),
+            "source": window.source,
+        }
+        if window.limit is not None or window.remaining is not None:
+            view[name] |= {"limit": window.limit, "remaining": window.remaining}
+    return view
 
 
 def _cooldown_view(cooldown: Cooldown, clocks: Clocks) -> dict[str, Any]:

@@ -27,7 +27,8 @@ ERROR_BODY_SECONDS = 30.0
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Nothing reached the client. `status` None: there was no answer at all.
+    """Nothing reached the client. `status` None: there was no answer at all, or not to its end
+    (then `headers` are there all the same, for what they say about quota).
 
     `body` holds the upstream's answer unmodified; after an early error event it is the stream so
     far, which then is the answer to forward.
@@ -55,14 +56,16 @@ async def attempt(
     stream: bool,
 ) -> Failed | Served:
     """Sends `request` and delivers a good answer; `stream`: the client asked for events."""
+    headers: Headers = ()
     try:
         async with upstream.send(request) as response:
+            headers = response.headers
             if response.status >= 400:
                 return await _read_error(response)
             events = stream or _is_event_stream(response.headers)
             return await _deliver(response, open_delivery(response), events=events)
     except UpstreamFault as fault:
-        return Failed(judge_fault(fault.kind), fault.detail)
+        return Failed(judge_fault(fault.kind), fault.detail, headers=headers)
 
 
 async def _read_error(response: UpstreamResponse) -> Failed:
@@ -125,7 +128,7 @@ async def _pump(
                     await delivery.commit()
     except UpstreamFault as fault:
         if not delivery.started:
-            return Failed(judge_fault(fault.kind), fault.detail)
+            return Failed(judge_fault(fault.kind), fault.detail, headers=response.headers)
         return Served("stall" if fault.kind is FaultKind.TIMEOUT else "upstream_closed")
     await delivery.finish()
     return Served("complete")

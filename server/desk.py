@@ -23,6 +23,8 @@ from actors.messages import (
 )
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.errors import Problem
+from protocol.quota import read
+from protocol.request import Headers
 from protocol.secrets import scrub
 from protocol.usage import Usage
 from protocol.verdict import SUCCESS
@@ -101,13 +103,15 @@ class Desk:
         mailbox = self._ports.account(lease.account)
         if mailbox is None:
             return
+        now = self._ports.wall_clock()
         report = Report(
             Reported(
                 lease.id,
                 failed.verdict,
-                self._ports.wall_clock(),
+                now,
                 failed.status,
                 scrub(failed.detail)[:200],
+                read(failed.headers, now),
             )
         )
         try:
@@ -115,9 +119,10 @@ class Desk:
         except AskFailed:
             return  # removed, or stuck for now: the request goes on without its account
 
-    def report_success(self, lease: Lease, status: int) -> None:
+    def report_success(self, lease: Lease, status: int, headers: Headers = ()) -> None:
         """Told at the answer's head; when there is no room, at its end: no stream waits for it."""
-        self._tell(lease, Reported(lease.id, SUCCESS, self._ports.wall_clock(), status, ""))
+        now = self._ports.wall_clock()
+        self._tell(lease, Reported(lease.id, SUCCESS, now, status, "", read(headers, now)))
 
     def report_usage(self, lease: Lease, usage: Usage) -> None:
         """Told when the attempt is over, before its lease is given back."""

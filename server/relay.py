@@ -178,7 +178,7 @@ class _Relay:
                 self._exchange,
                 response.status,
                 headers,
-                lambda: self._good(lease, response.status),
+                lambda: self._good(lease, response),
                 record.complete,
                 meter,
             )
@@ -207,9 +207,9 @@ class _Relay:
         if usage is not None:
             self._desk.report_usage(lease, usage)
 
-    def _good(self, lease: Lease, status: int) -> None:
-        self._record.status = status
-        self._desk.report_success(lease, status)
+    def _good(self, lease: Lease, response: UpstreamResponse) -> None:
+        self._record.status = response.status
+        self._desk.report_success(lease, response.status, response.headers)
 
     async def _follow(self, ask: Acquire, lease: Lease, failed: Failed) -> Lease | Refusal | None:
         """Who is next after a failure; None when this answer, or the first, is the client's."""

@@ -20,15 +20,20 @@ from actors.disk import Disk, RealDisk
 from actors.mailbox import ActorStopped, Mailbox
 from actors.messages import DispatcherMessage, JournalMessage, Reload, Restrategize
 from protocol import derive
-from protocol.accounts import AccountSpec
+from protocol.account import new_account
+from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
+from protocol.quota_file import restored
+from protocol.status_view import Clocks
 from server.budget import BodyBudget
 from server.connections import Connections
 from server.desk import Ports
 from server.front_door import Door
 from server.upstream import HttpxUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
-from supervisor import logs
+from supervisor import logs, quota_memory
+from supervisor.files import replace_file
+from supervisor.quota_memory import QuotaMemory
 from supervisor.roster import Roster
 
 log = logging.getLogger("supervisor")
@@ -58,6 +63,7 @@ class Parts:
         wall_clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         make_upstream: Callable[[str], HttpxUpstream] | None = None,
+        memory: QuotaMemory | None = None,
     ) -> None:
         self.config = config
         self.load = load
@@ -66,7 +72,9 @@ class Parts:
         self.config_error: str | None = None
         self.state_directory = state_directory
         self.listening = listening
-        self.disk = disk or RealDisk()
+        self.disk = disk or RealDisk(replace_file)
+        self.memory = memory or _memory(state_directory, real=disk is None)
+        self._recalled: set[str] = set()
         self.wall_clock = wall_clock
         self.random = rng or random.Random(secrets.randbits(64))
         self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
@@ -132,6 +140,21 @@ class Parts:
         """A new configuration was not taken; `/status` says so."""
         self.config_error = "; ".join(str(error) for error in errors)
 
+    # --- what an earlier life knew
+
+    def known_at_start(self, spec: AccountSpec) -> AccountState:
+        """The account as its actor will begin, or began."""
+        if spec.name in self._recalled:
+            return new_account(spec)
+        clocks = Clocks(trio.current_time(), self.wall_clock())
+        return restored(spec, self.memory.file, clocks)
+
+    def recall(self, spec: AccountSpec) -> AccountState:
+        """The same, once: what an actor crashed over must not come back from the file."""
+        state = self.known_at_start(spec)
+        self._recalled.add(spec.name)
+        return state
+
     # --- what single actors are made with
 
     def today(self) -> datetime.date:
@@ -184,6 +207,11 @@ class Parts:
             wall_clock=self.wall_clock,
             random=self.random,
         )
+
+
+def _memory(state_directory: Path, *, real: bool) -> QuotaMemory:
+    path = state_directory / quota_memory.FILE_NAME
+    return quota_memory.load(path) if real else quota_memory.nothing_known(path)
 
 
 def trust_anchors(config: Config) -> ssl.SSLContext:

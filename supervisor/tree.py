@@ -22,6 +22,7 @@ from actors.log_rotator import LogRotatorActor, RotationRules
 from actors.loop_lag import LoopLagActor
 from actors.mailbox import Mailbox
 from actors.messages import AccountMessage
+from actors.quota_store import QuotaStoreActor
 from actors.runtime import Run
 from protocol import derive
 from protocol.accounts import AccountSpec
@@ -38,7 +39,9 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     journal = JournalActor(parts.disk, parts.log_directory, parts.today)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
     dispatcher = DispatcherActor(
-        lambda: derive.initial_dispatch(parts.config), parts.roster.mailboxes, parts.roster.adopt
+        lambda: derive.initial_dispatch(parts.config, parts.known_at_start),
+        parts.roster.mailboxes,
+        parts.roster.adopt,
     )
     watcher = ConfigWatcherActor(
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
@@ -51,9 +54,16 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         return ChildSpec(name, run, mailbox, policy=policy, **more)
 
     def account(spec: AccountSpec, mailbox: Mailbox[AccountMessage]) -> ChildSpec:
-        actor = AccountActor(spec, parts.dispatcher, lambda: derive.cooldown_policy(parts.config))
+        actor = AccountActor(
+            spec,
+            parts.dispatcher,
+            lambda: derive.cooldown_policy(parts.config),
+            parts.recall,
+        )
         return child(PREFIX + spec.name, actor.run, mailbox, redeliver=True)
 
+    # After the accounts in the stop, so that their last word is written.
+    memory = tuple(child("quota-store", store.run) for store in _stores(parts))
     accounts = parts.roster.start_with(derive.account_specs(parts.config), account)
 
     return (
@@ -64,6 +74,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec("routing", "one_for_one", (
             child("dispatcher", dispatcher.run, parts.dispatcher, redeliver=True),  # who serves
         )),
+        GroupSpec("memory", "one_for_one", memory),           # quota and cooldowns in a file
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
         GroupSpec("upkeep", "one_for_one", (
             child("config-watcher", watcher.run, parts.config_watcher),  # reloads
@@ -76,6 +87,14 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
             child("front-end", front_end.run),                # accepts
         )),
     )  # fmt: skip
+
+
+def _stores(parts: Parts) -> tuple[QuotaStoreActor, ...]:
+    """None where a file is in the way that must not be overwritten."""
+    path, salt = parts.memory.path, parts.memory.file.salt
+    if path is None:
+        return ()
+    return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock),)
 
 
 def _rotation(parts: Parts) -> RotationRules:

@@ -23,7 +23,7 @@ from supervisor.cli.status_view import (
     StatusView,
     WindowView,
 )
-from supervisor.cli.wording import ago, clock, duration, printable, remaining
+from supervisor.cli.wording import ago, clock, duration, printable, reading_age, remaining
 
 QUOTA_BESIDE_WIDTH = 140
 """Columns from which quota stands beside its account, and headings are whole words."""
@@ -181,18 +181,24 @@ def _window(
     name: str, window: WindowView, name_width: int, now: datetime, ascii_only: bool
 ) -> Text:
     text = Text(f"{printable(name):<{name_width}} ")
+    refuses = window.status not in (None, "", "allowed", "allowed_warning")
+    left = remaining(window.resets_at, now)
+    remarks = [f"resets in {left}" if left else ""]
+    remarks.append(reading_age(window.read_at, window.source, now))
+    remark = "  " + ", ".join(filter(None, remarks)) if any(remarks) else ""
+    if window.utilization is None and refuses:
+        return text.append(printable(window.status), "red").append(remark, "dim")
     if window.utilization is None:
         return text.append("not known yet", "dim")
     used = min(max(window.utilization, 0.0), 1.0)
     colour = "red" if used >= NEARLY_USED_UP else "yellow" if used >= GETTING_USED_UP else "green"
-    if window.status not in (None, "", "allowed", "allowed_warning"):
+    if refuses:
         colour = "red"
     full, empty = ("#", "-") if ascii_only else ("█", "░")
     filled = round(used * BAR_CELLS)
     text.append(full * filled, colour).append(empty * (BAR_CELLS - filled), "dim")
     text.append(f" {window.utilization:>4.0%}", colour)
-    left = remaining(window.resets_at, now)
-    return text.append(f"  resets in {left}" if left else "", "dim")
+    return text.append(remark, "dim")
 
 
 def _actors(actors: Sequence[ActorView], width: int, now: datetime) -> Table:

@@ -33,6 +33,8 @@ class WindowView(msgspec.Struct, frozen=True):
     utilization: float | None = None
     status: str | None = None
     resets_at: str | None = None
+    read_at: str | None = None
+    source: str = ""
 
 
 class CountersView(msgspec.Struct, frozen=True):

@@ -9,6 +9,9 @@ _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
+OLD_READING_SECONDS = 15 * _MINUTE
+"""From here on a reading of quota is advice, no more."""
+
 
 def duration(seconds: float) -> str:
     """`3 s`, `2 min`, `1 h 5 min`, `2 d 3 h`: the two units that matter, rounded down."""
@@ -46,6 +49,17 @@ def remaining(text: str | None, now: datetime) -> str:
     then = moment(text)
     seconds = (then - now).total_seconds() if then is not None else 0.0
     return duration(math.ceil(seconds)) if seconds > 0 else ""
+
+
+def reading_age(read_at: str | None, source: str, now: datetime) -> str:
+    """`3 h old`, to its largest unit; "" for a reading of this life that is a few minutes old."""
+    then = moment(read_at)
+    if then is None:
+        return ""
+    seconds = (now - then).total_seconds()
+    if source != "restored" and seconds < OLD_READING_SECONDS:
+        return ""
+    return " ".join([*duration(seconds).split()[:2], "old"])
 
 
 def clock(text: str | None) -> str:

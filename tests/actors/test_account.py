@@ -26,6 +26,7 @@ from actors.messages import (
 from actors.runtime import Snapshot
 from protocol.account import CooldownPolicy
 from protocol.accounts import AccountSpec, AccountState, Credential, Tokens
+from protocol.quota import Quota, Window
 from protocol.secrets import Secret
 from protocol.usage import Usage
 from protocol.verdict import SUCCESS, judge
@@ -176,3 +177,17 @@ async def test_a_life_that_starts_clean_has_the_newest_credential(autojump_clock
     assert scene.snapshots()[-1].spec == new
     async with living(scene.actor.run, scene.mailbox, Snapshot(), incarnation=3):
         assert [state.spec for state in scene.snapshots()] == [new]
+
+
+async def test_a_first_life_begins_as_the_last_program_left_it(autojump_clock: object) -> None:
+    quota = Quota({"5h": Window(0.5, "allowed", None, 1e9, "restored")})
+
+    def begin(spec: AccountSpec) -> AccountState:
+        return AccountState(spec, quota=quota)
+
+    scene = Scene()
+    scene.actor = AccountActor(SPEC, scene.dispatcher, lambda: scene.policy, begin)
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot):
+        assert [state.quota for state in scene.snapshots()] == [quota]
+        await scene.mailbox.ask(Report(reported()), timeout=1)
+        assert scene.snapshots()[-1].quota == quota, "an answer that says nothing changes nothing"

@@ -10,10 +10,15 @@ import pytest
 
 from actors.disk import Disk, RealDisk
 from protocol.rotation import LogFile
+from supervisor.files import replace_file
 from tests.kit.memory_disk import MemoryDisk
 
 
-@pytest.fixture(params=[RealDisk, MemoryDisk])
+def real_disk() -> RealDisk:
+    return RealDisk(replace_file)
+
+
+@pytest.fixture(params=[real_disk, MemoryDisk])
 def disk(request: pytest.FixtureRequest) -> Disk:
     made: Disk = request.param()
     return made
@@ -48,9 +53,27 @@ async def test_a_file_that_is_not_there_cannot_be_read(disk: Disk, tmp_path: Pat
         await disk.read(tmp_path / "none")
 
 
+async def test_a_file_is_replaced_whole(disk: Disk, tmp_path: Path) -> None:
+    path = tmp_path / "quota.json"
+    await disk.replace(path, b"the first, which is longer")
+    await disk.replace(path, b"the second")
+    assert await disk.read(path) == b"the second"
+    assert await disk.list_files(tmp_path) == [LogFile("quota.json", 10)]
+
+
+async def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(OSError, match="no space left"):
+        await RealDisk(full).replace(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
 async def test_logs_are_for_their_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "a.jsonl"
-    await RealDisk().append(path, b"x")
+    await real_disk().append(path, b"x")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
@@ -59,7 +82,7 @@ async def test_a_link_to_nothing_does_not_spoil_the_list(tmp_path: Path) -> None
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     (tmp_path / "directory").mkdir()
     (tmp_path / "a").write_bytes(b"1")
-    assert await RealDisk().list_files(tmp_path) == [LogFile("a", 1)]
+    assert await real_disk().list_files(tmp_path) == [LogFile("a", 1)]
 
 
 class FullAfter:
@@ -82,13 +105,13 @@ async def test_a_disk_that_fills_up_takes_a_line_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     path = tmp_path / "a.jsonl"
-    await RealDisk().append(path, b"before\n")
+    await real_disk().append(path, b"before\n")
     with monkeypatch.context() as full:
         full.setattr("actors.disk.os.write", FullAfter(room))
         with pytest.raises(OSError, match="no space left"):
-            await RealDisk().append(path, b"0123456789\n")
+            await real_disk().append(path, b"0123456789\n")
     assert path.read_bytes() == b"before\n"
-    await RealDisk().append(path, b"after\n")
+    await real_disk().append(path, b"after\n")
     assert path.read_bytes() == b"before\nafter\n"
 
 
@@ -97,5 +120,5 @@ async def test_a_write_that_takes_only_a_part_is_continued(
 ) -> None:
     write = os.write
     monkeypatch.setattr("actors.disk.os.write", lambda fd, data: write(fd, data[:3]))
-    await RealDisk().append(tmp_path / "a", b"0123456789")
+    await real_disk().append(tmp_path / "a", b"0123456789")
     assert (tmp_path / "a").read_bytes() == b"0123456789"

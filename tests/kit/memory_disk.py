@@ -40,6 +40,10 @@ class MemoryDisk:
         await self._turn(path)
         del self.files[path]
 
+    async def replace(self, path: Path, data: bytes) -> None:
+        await self._turn(path)
+        self.files[path] = data
+
     async def _turn(self, path: Path) -> None:
         await trio.lowlevel.checkpoint()
         if self.failing:

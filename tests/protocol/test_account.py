@@ -22,6 +22,7 @@ from protocol.account import (
 )
 from protocol.accounts import AccountSpec, AccountState, Credential, Scope, Tokens
 from protocol.peek import ErrorInfo
+from protocol.quota import Quota, Window
 from protocol.secrets import Secret
 from protocol.usage import Usage
 from protocol.verdict import SUCCESS, FaultKind, Verdict, judge, judge_fault
@@ -177,6 +178,39 @@ def test_a_report_that_is_repeated_counts_once() -> None:
     once = report(new_account(SPEC), event, POLICY, 0.0)
     assert report(once, event, POLICY, 5.0) is once
     assert once.counters.requests == 1
+
+
+def reading(utilization: float, read_at: float = 1e9, name: str = "5h") -> Quota:
+    return Quota({name: Window(utilization, "allowed", None, read_at)}, "five_hour")
+
+
+@pytest.mark.parametrize("verdict", [SUCCESS, LIMIT, AUTH, judge(500, ()), judge(400, ())])
+def test_whatever_came_of_an_attempt_its_reading_is_kept(verdict: Verdict) -> None:
+    state = new_account(SPEC)
+    for lease, quota in enumerate([reading(0.5), reading(0.7, name="7d"), Quota()]):
+        state = report(state, Reported(lease, verdict, 1e9, 200, "", quota), POLICY, 0.0)
+    assert state.quota.windows == {**reading(0.5).windows, **reading(0.7, name="7d").windows}
+    assert state.quota.representative_claim == "five_hour"
+
+
+def test_readings_of_a_clients_own_credential_are_kept_too() -> None:
+    client = new_account(AccountSpec("client-1", "client", None, "https://x"))
+    event = Reported(1, LIMIT, 1e9, 429, "m", reading(1.0))
+    assert report(client, event, POLICY, 0.0).quota == reading(1.0)
+
+
+def test_what_the_owner_lifts_is_the_bench_and_not_the_reading() -> None:
+    event = Reported(1, limited(99), 1e9, 429, "m", reading(1.0))
+    state = report(new_account(SPEC), event, POLICY, 0.0)
+    assert reset(state).quota == reading(1.0)
+
+
+def test_a_new_credential_has_no_readings_of_the_old_one() -> None:
+    event = Reported(1, SUCCESS, 1e9, 200, "", reading(1.0))
+    state = report(new_account(SPEC), event, POLICY, 0.0)
+    assert respecified(state, msgspec.structs.replace(SPEC, priority=3)).quota == reading(1.0)
+    new = msgspec.structs.replace(SPEC, credential=Credential(Secret("other"), bearer=False))
+    assert respecified(state, new).quota == Quota()
 
 
 def test_the_memory_of_reports_is_bounded() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol import derive
-from protocol.accounts import Credential
+from protocol.accounts import AccountSpec, AccountState, Credential
 from protocol.config import Access, Account, Config, Cooldown, Server, Supervision, Upstream
 from protocol.dispatch import Acquire, Lease, choose
 from protocol.request import Route
@@ -82,3 +82,14 @@ def test_the_restart_policy_is_the_section() -> None:
     policy = derive.restart_policy(Config(supervision=supervision))
     assert (policy.intensity, policy.period) == (1, 2.0)
     assert (policy.backoff, policy.maximum_backoff) == (3.0, 4.0)
+
+
+def test_the_dispatcher_begins_with_what_is_known_of_each_account() -> None:
+    """A program that is stopped before its accounts have begun must not forget them."""
+    config = Config(accounts=(Account("a", api_key=Secret("k")), Account("b", api_key=Secret("l"))))
+
+    def begin(spec: AccountSpec) -> AccountState:
+        return AccountState(spec, level=3 if spec.name == "b" else 0)
+
+    accounts = derive.initial_dispatch(config, begin).accounts
+    assert {name: account.level for name, account in accounts.items()} == {"a": 0, "b": 3}

@@ -17,6 +17,7 @@ from protocol.accounts import (
     Tokens,
 )
 from protocol.dispatch import DispatchState, Strategy
+from protocol.quota import Quota, Window
 from protocol.secrets import Secret
 from protocol.status import ActorStatus, LastCrash
 from protocol.status_view import (
@@ -81,6 +82,30 @@ def test_an_account_has_exactly_the_fields_of_the_interface() -> None:
         "in_flight": 3,
         "last_request_at": "2026-02-02T02:40:00Z",
         "last_error": "429 rate_limit_error",
+    }  # fmt: skip
+
+
+def test_a_window_has_exactly_the_fields_of_the_interface() -> None:
+    read = CLOCKS.wall - 60
+    windows = {
+        "5h": Window(1.25, "rejected", CLOCKS.wall + 60.7, read, "restored"),
+        "7d_oi": Window(None, "rejected", None, read),
+        "tokens": Window(0.75, None, CLOCKS.wall + 1, read, "response", 100, 25),
+        "over": Window(0.9, "rejected", CLOCKS.wall, read, "probe"),
+    }
+    used = account("a", quota=Quota(windows, "five_hour"))
+    view = account_view(pool(used), used, CLOCKS)
+    assert view["representative_claim"] == "five_hour"
+    at = {"read_at": "2026-02-02T02:39:00Z"}
+    assert view["quota"] == {
+        "5h": {"utilization": 1.25, "status": "rejected", "resets_at": "2026-02-02T02:41:00Z",
+               **at, "source": "restored"},
+        "7d_oi": {"utilization": None, "status": "rejected", "resets_at": None,
+                  **at, "source": "response"},
+        "tokens": {"utilization": 0.75, "status": None, "resets_at": "2026-02-02T02:40:01Z",
+                   **at, "source": "response", "limit": 100, "remaining": 25},
+        "over": {"utilization": 0.0, "status": "allowed", "resets_at": "2026-02-02T02:40:00Z",
+                 **at, "source": "probe"},
     }  # fmt: skip
 
 

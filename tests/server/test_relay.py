@@ -8,14 +8,17 @@ import trio
 from server.scripted import (
     Answer,
     Cut,
+    KeyLimit,
     Pause,
     ScriptedUpstream,
     Send,
     Stall,
     Wait,
+    Window,
     error,
     event,
     forbidden,
+    key_limit_headers,
     no_answer,
     overloaded,
     rate_limited,
@@ -26,9 +29,10 @@ from server.scripted import (
     text_message,
     text_stream,
     unauthorized,
+    unified_headers,
 )
 from tests.kit.http_client import MemoryClient, Received
-from tests.kit.program import RunningProgram, program_in_memory
+from tests.kit.program import EPOCH, RunningProgram, program_in_memory
 
 ONE = '[[account]]\nname = "first"\napi_key = "key-first"\n'
 TWO = ONE + '[[account]]\nname = "second"\napi_key = "key-second"\n'
@@ -520,3 +524,98 @@ async def test_nobody_waits_where_that_is_turned_off_or_an_account_is_named(
         assert (await ask(program, **headers)).status == 429
         assert trio.current_time() - began < 0.5
     assert len(upstream.requests) == 1
+
+
+QUOTA = unified_headers({"5h": Window(utilization=0.4, resets_at=1_790_009_000)})
+
+
+async def quotas(program: RunningProgram) -> dict[str, dict[str, dict[str, object]]]:
+    """What `/status` shows of each account's quota."""
+    status = (await MemoryClient(await program.connect()).get("/status")).json()
+    assert isinstance(status, dict)
+    return {account["name"]: account["quota"] for account in status["accounts"]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        text_message("hello"),
+        text_stream("hello"),
+        error(400, "invalid_request_error", "no"),
+        rate_limited(retry_after=30),
+        unauthorized(),
+        server_error(500),
+        overloaded(),
+        stream_with_early_error("rate_limit_error", "slow down"),
+        text_stream("never seen").interrupted(0),
+        text_stream("never seen").interrupted(1),
+        text_stream("half").interrupted(4),
+    ],
+)
+async def test_every_answer_whatever_it_is_brings_its_quota(
+    answer: Answer, autojump_clock: object
+) -> None:
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", answer.with_headers(QUOTA), then=error(400))
+    async with program_in_memory(TWO, upstream) as program:
+        await ask(program, STREAM)
+        found = await quotas(program)
+    assert found["second"] == {}
+    assert found["first"]["5h"] == {
+        "utilization": 0.4,
+        "status": "allowed",
+        "resets_at": "2026-09-21T16:43:20Z",
+        "read_at": found["first"]["5h"]["read_at"],
+        "source": "response",
+    }
+
+
+async def test_an_error_body_that_breaks_off_does_not_take_the_quota_along(
+    autojump_clock: object,
+) -> None:
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", rate_limited().with_headers(QUOTA).interrupted(0))
+    async with program_in_memory(TWO, upstream) as program:
+        assert (await ask(program)).status == 200
+        assert (await quotas(program))["first"]["5h"]["utilization"] == 0.4
+
+
+async def test_an_api_keys_limits_are_shown_with_what_remains(autojump_clock: object) -> None:
+    upstream = ScriptedUpstream()
+    limit = KeyLimit(limit=50, remaining=10, resets_at="2026-09-21T16:43:20Z")
+    answer = text_message("hello").with_headers(key_limit_headers({"requests": limit}))
+    upstream.script("key-first", answer)
+    async with program_in_memory(ONE, upstream) as program:
+        assert (await ask(program)).status == 200
+        window = (await quotas(program))["first"]["requests"]
+    assert (window["utilization"], window["limit"], window["remaining"]) == (0.8, 50, 10)
+
+
+async def test_a_client_with_its_own_credential_sees_its_quota_too(autojump_clock: object) -> None:
+    """Nobody is benched there; but whose window is how full is worth knowing."""
+    upstream = ScriptedUpstream()
+    upstream.default(rate_limited(retry_after=30).with_headers(QUOTA))
+    async with program_in_memory("", upstream) as program:
+        assert (await ask(program, x_api_key="mine")).status == 429
+        await trio.sleep(1)
+        ((name, quota),) = (await quotas(program)).items()
+        await trio.sleep(30)
+        files = dict(program.parts.disk.files)  # type: ignore[attr-defined]
+    assert name.startswith("client-")
+    assert quota["5h"]["utilization"] == 0.4
+    assert not [path for path in files if path.name == "quota.json"], (
+        "its name is another next time"
+    )
+
+
+async def test_a_window_that_has_been_reset_meanwhile_is_unused(autojump_clock: object) -> None:
+    upstream = ScriptedUpstream()
+    full = unified_headers({"5h": Window(utilization=1.0, resets_at=int(EPOCH) + 600)})
+    upstream.script("key-first", text_message("hello").with_headers(full))
+    async with program_in_memory(ONE, upstream) as program:
+        assert (await ask(program)).status == 200
+        before = (await quotas(program))["first"]["5h"]
+        await trio.sleep(601)
+        after = (await quotas(program))["first"]["5h"]
+    assert (before["utilization"], after["utilization"]) == (1.0, 0.0)
+    assert after["read_at"] == before["read_at"]

@@ -36,6 +36,7 @@ api_key = "key-second"
 AWAITING = [
     "journal",
     "log-rotator",
+    "quota-store",
     "account/first",
     "account/second",
     "config-watcher",

@@ -12,14 +12,19 @@ import trio.testing
 from trio.testing import MockClock as Clock
 
 from actors.messages import Describe, Reload, Reloaded
+from protocol import derive
+from protocol.account import new_account
 from protocol.config import Config, ConfigInvalid
+from protocol.quota import Quota, Window
+from protocol.quota_file import KeptAccount, KeptWindow, QuotaFile, fingerprint
 from server.scripted import ScriptedUpstream, reply_to
 from supervisor.parts import Parts, trust_anchors
+from supervisor.quota_memory import QuotaMemory
 from tests.e2e.conversation import held_stream, question
 from tests.kit.http_client import MemoryClient
 from tests.kit.live import accounts
 from tests.kit.memory_disk import MemoryDisk
-from tests.kit.program import UPSTREAM, RunningProgram, configured, program_in_memory
+from tests.kit.program import EPOCH, UPSTREAM, RunningProgram, configured, program_in_memory
 
 POINTED = f'[upstream]\nbase_url = "{UPSTREAM}"\n'
 
@@ -170,3 +175,30 @@ async def test_a_dispatcher_that_takes_nothing_does_not_hold_a_reload_for_ever(
         patched.setattr(program.parts.dispatcher, "tell", never)
         assert await reload(program, POINTED + accounts("a")) == Reloaded()
     assert "reload once more" in caplog.text
+
+
+async def test_an_account_begins_once_as_the_last_life_left_it(
+    autojump_clock: object,
+) -> None:
+    """What its actor crashed over does not come back from the file."""
+    config = configured(accounts("a"))
+    (spec,) = derive.account_specs(config)
+    kept = KeptAccount(
+        fingerprint(spec.credential, "salt"), windows={"5h": KeptWindow(EPOCH, 0.5, "allowed")}
+    )
+    memory = QuotaMemory(QuotaFile(1, "salt", {"a": kept}), None)
+    parts = Parts(
+        config, lambda: config, Path("/state"), None, disk=MemoryDisk(), wall_clock=lambda: EPOCH,
+        memory=memory,
+    )  # fmt: skip
+    restored = Quota({"5h": Window(0.5, "allowed", None, EPOCH, "restored")})
+    assert parts.known_at_start(spec).quota == restored
+    assert parts.recall(spec).quota == restored
+    assert parts.recall(spec) == parts.known_at_start(spec) == new_account(spec)
+
+
+async def test_with_the_real_disk_the_file_of_the_state_directory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "quota.json").write_bytes(b'{"version":1,"salt":"found"}')
+    config = configured("")
+    parts = Parts(config, lambda: config, tmp_path, None)
+    assert parts.memory == QuotaMemory(QuotaFile(1, "found"), tmp_path / "quota.json")

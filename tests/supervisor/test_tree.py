@@ -10,6 +10,7 @@ import pytest
 from actors.runtime import Context
 from supervisor.child import ChildSpec, GroupSpec
 from supervisor.parts import Parts
+from supervisor.quota_memory import nothing_known
 from supervisor.tree import tree
 from tests.kit.live import accounts
 from tests.kit.memory_disk import MemoryDisk
@@ -41,6 +42,7 @@ async def test_everybody_is_there_in_start_order(children: list[ChildSpec]) -> N
         "journal",
         "log-rotator",
         "dispatcher",
+        "quota-store",
         "account/b",
         "account/a",
         "config-watcher",
@@ -75,3 +77,18 @@ async def test_an_account_finishes_what_it_was_told_when_it_crashes(
     children: list[ChildSpec],
 ) -> None:
     assert {child.redeliver for child in children if child.name.startswith("account/")} == {True}
+
+
+async def test_where_a_file_must_not_be_overwritten_nobody_is_there_to_do_it() -> None:
+    config = configured(accounts("a"))
+    memory = nothing_known(None)
+    parts = Parts(config, lambda: config, Path("/state"), None, disk=MemoryDisk(), memory=memory)
+    names = [child.name for group in tree(parts, nothing, drained) for child in group.children]
+    assert "quota-store" not in names
+    assert "dispatcher" in names
+
+
+async def test_the_quota_is_kept_after_the_accounts_last_word(children: list[ChildSpec]) -> None:
+    """The stop order is the reverse of this: the dispatcher is still there to be asked then."""
+    names = [child.name for child in children]
+    assert names.index("dispatcher") < names.index("quota-store") < names.index("account/a")

@@ -148,6 +148,23 @@ def test_a_bar_turns_yellow_then_red_and_red_at_once_when_the_window_refuses() -
     assert found == ["32", "33", "31", "31"]
 
 
+def test_a_reading_that_is_old_or_from_before_the_restart_says_how_old() -> None:
+    quota = {
+        "a": window(0.5, "allowed", at(60)) | {"read_at": at(-899)},
+        "b": window(0.5, "allowed", at(60)) | {"read_at": at(-900)},
+        "c": window(0.5, "allowed", at(-60)) | {"read_at": at(-5), "source": "restored"},
+        "d": window(None, "rejected", at(60)),
+    }
+    lines = drawn({"accounts": [account("x", quota=quota)]}, [], 80)
+    first = lines.index("Quota") + 1
+    assert [line.removeprefix("x").strip() for line in lines[first:][-4:]] == [
+        "a █████░░░░░  50%  resets in 1 min",
+        "b █████░░░░░  50%  resets in 1 min, 15 min old",
+        "c █████░░░░░  50%  5 s old",
+        "d rejected  resets in 1 min",
+    ]
+
+
 def test_nothing_that_a_stranger_wrote_steers_the_terminal() -> None:
     evil = "\x1b]0;owned\x07[bold]x\r\n"
     status = sample_status.status(

@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from supervisor.cli.wording import ago, clock, duration, moment, printable, remaining
+from supervisor.cli.wording import (
+    ago,
+    clock,
+    duration,
+    moment,
+    printable,
+    reading_age,
+    remaining,
+)
 
 NOW = datetime(2026, 11, 21, 14, 0, 0, tzinfo=UTC)
 
@@ -41,6 +49,14 @@ def test_what_was_is_said_with_its_age() -> None:
     assert ago("2026-11-21T13:58:59Z", NOW) == "1 min ago"
     assert ago("2026-11-21T15:58:59+02:00", NOW) == "1 min ago"
     assert ago("", NOW) == ago(None, NOW) == ago("yesterday", NOW) == ""
+
+
+def test_a_readings_age_is_said_when_it_matters() -> None:
+    assert reading_age("2026-11-21T13:45:01Z", "response", NOW) == ""
+    assert reading_age("2026-11-21T13:45:00Z", "response", NOW) == "15 min old"
+    assert reading_age("2026-11-21T08:30:00Z", "probe", NOW) == "5 h old"
+    assert reading_age("2026-11-21T13:59:55Z", "restored", NOW) == "5 s old"
+    assert reading_age(None, "restored", NOW) == ""
 
 
 def test_a_time_without_a_zone_is_utc() -> None:
