@@ -13,6 +13,8 @@ from protocol.secrets import Secret
 SUBSCRIPTION_PREFIX = "sk-ant-oat"
 """Tokens of a subscription begin so (`interface.md` [access], `wire.md` A14)."""
 
+ANY_MODEL = ("*",)
+
 
 class Credential(msgspec.Struct, frozen=True):
     """A secret and the header that carries it."""
@@ -42,12 +44,14 @@ class AccountSpec(msgspec.Struct, frozen=True):
     order: int = 0
     enabled: bool = True
     priority: int = 0
-    models: tuple[str, ...] = ("*",)
+    models: tuple[str, ...] = ANY_MODEL
     exclude_models: tuple[str, ...] = ()
+    weight: int = 1
+    requests_per_minute: int = 0  # 0: no limit of ours
 
     def may_serve(self, model: str | None) -> bool:
         """Whether the filters let this account serve `model` (None: no model was read)."""
-        if model is None:
+        if model is None or (self.models == ANY_MODEL and not self.exclude_models):
             return True
         return matches_any(self.models, model) and not matches_any(self.exclude_models, model)
 
@@ -120,6 +124,8 @@ class AccountState(msgspec.Struct, frozen=True):
 
     def available_at(self, now: float) -> float | None:
         """When the whole account may serve again; None when it may now."""
+        if not self.cooldowns:
+            return None
         ends = [c.until for c in self.active_cooldowns(now) if c.scope is Scope.ACCOUNT]
         return max(ends) if ends else None
 

@@ -10,6 +10,7 @@ from protocol.config import Config, served_accounts
 from protocol.dispatch import DispatchState, Strategy
 from protocol.gate import Rules, is_loopback_name
 from protocol.restart import RestartPolicy
+from protocol.routing import Policy
 
 CLIENT_KIND = "client"
 
@@ -32,6 +33,8 @@ def account_specs(config: Config) -> tuple[AccountSpec, ...]:
                 priority=account.priority,
                 models=account.models,
                 exclude_models=account.exclude_models,
+                weight=account.weight,
+                requests_per_minute=account.requests_per_minute,
             )
         )
     return tuple(specs)
@@ -48,6 +51,11 @@ def strategy(config: Config) -> Strategy:
         pool=bool(account_specs(config)),
         base_url=config.upstream.base_url,
         any_use=config.access.subscription_use == "any",
+        policy=Policy(
+            name=config.routing.strategy,
+            switch_at=config.routing.switch_at,
+            affinity_seconds=config.routing.affinity_seconds,
+        ),
     )
 
 

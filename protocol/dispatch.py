@@ -10,75 +10,42 @@ import math
 
 import msgspec
 
-from protocol.accounts import AccountSpec, AccountState, Credential
-from protocol.question import Question
+from protocol import routing
+from protocol.accounts import AccountSpec, AccountState
+from protocol.affinity import Outage
+from protocol.leases import (
+    AccountChanged,
+    AccountRemoved,
+    Acquire,
+    Again,
+    Lease,
+    Refusal,
+    Release,
+)
 from protocol.request import Route
+from protocol.routing import Considered, Policy, Routing, Wish
+
+__all__ = [
+    "AccountChanged",
+    "AccountRemoved",
+    "Acquire",
+    "Again",
+    "DispatchState",
+    "Lease",
+    "Refusal",
+    "Release",
+    "Strategy",
+    "begun",
+    "changed",
+    "choose",
+    "choose_again",
+    "released",
+    "removed",
+    "restrategized",
+]
 
 SHOWN_CHARACTERS = 80
 """Of what a client wrote, in a message: a model's name may be as long as a body."""
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """Permission for one attempt: who pays, with which credential, at which upstream.
-
-    `credential` None means the client's own. `reasons` says why this account, for people.
-    """
-
-    id: int
-    account: str
-    credential: Credential | None
-    base_url: str
-    reasons: tuple[str, ...] = ()
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Nobody may serve. `cause`: limited | no_credential | unknown_account | wrong_model.
-
-    `retry_after` is in whole seconds: when the first eligible account is back, if that is known;
-    `available_in` is the same without rounding, for who would rather wait.
-    """
-
-    cause: str
-    message: str
-    retry_after: float | None = None
-    available_in: float | None = None
-
-
-class Acquire(Question[Lease | Refusal], frozen=True):
-    """A request asks for an account; `tried` names those that already failed it."""
-
-    route: Route
-    model: str | None = None
-    pinned: str | None = None
-    owner: bool = False
-    client: str = ""
-    tried: tuple[str, ...] = ()
-
-
-class Again(Question[Lease | Refusal], frozen=True):
-    """The same account once more, without a new choice (overload, `interface.md` rule 5)."""
-
-    account: str
-    ask: Acquire
-
-
-class Release(msgspec.Struct, frozen=True):
-    """The attempt of this lease is over."""
-
-    lease: int
-    account: str
-
-
-class AccountChanged(msgspec.Struct, frozen=True):
-    """An account's snapshot."""
-
-    state: AccountState
-
-
-class AccountRemoved(msgspec.Struct, frozen=True):
-    """The account is gone from the configuration."""
-
-    name: str
 
 
 class Strategy(msgspec.Struct, frozen=True):
@@ -89,8 +56,13 @@ class Strategy(msgspec.Struct, frozen=True):
 
     pool: bool
     base_url: str
-    name: str = "fill-first"
     any_use: bool = False
+    policy: Policy = Policy()
+
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+        return self.policy.name
 
 
 class DispatchState(msgspec.Struct, frozen=True):
@@ -104,6 +76,7 @@ class DispatchState(msgspec.Struct, frozen=True):
     in_flight: dict[str, int] = {}
     next_lease: int = 1
     first_lease: int = 1
+    routing: Routing = Routing()
 
     def members(self) -> list[AccountState]:
         """The configured accounts, first choice first: by priority, ties by configuration order."""
@@ -131,23 +104,83 @@ def begun(fresh: DispatchState, restored: DispatchState | None, life: int) -> Di
 
 
 def choose(state: DispatchState, ask: Acquire, now: float) -> tuple[DispatchState, Lease | Refusal]:
-    """The account for `ask` at `now` (monotonic seconds), or why there is none.
-
-    Fill-first: the first account in order that may serve and has not been tried.
-    """
+    """The account for `ask` at `now` (monotonic seconds), or why there is none."""
     if not state.strategy.pool:
-        return _pass_through(state, ask)
+        return _pass_through(state, ask, now)
     if ask.pinned is not None:
         return _pinned(state, ask, now)
-    eligible = [s for s in state.members() if _ineligible(state, s.spec, ask, s.enabled) is None]
+    passed: dict[str, str] = {}
+    eligible: list[AccountState] = []
+    free: list[AccountState] = []
+    for member in state.members():
+        reason = _ineligible(state, member.spec, ask, member.enabled)
+        if reason is None:
+            eligible.append(member)
+            reason = _passed_over(state, member, ask, now)
+        if reason is None:
+            free.append(member)
+        else:
+            passed[member.name] = reason
     if not eligible:
-        return state, _nobody(state, ask)
+        return state, _nobody(ask, passed)
     if ask.route is Route.OTHER:
-        return _lease(state, eligible[0].spec, ("first by priority",))
-    for candidate in eligible:
-        if candidate.name not in ask.tried and candidate.available_at(now) is None:
-            return _lease(state, candidate.spec, _reasons(candidate, eligible, ask, now))
-    return state, _exhausted(eligible, now)
+        return _lease(state, eligible[0].spec, ("first by priority",), now, why="priority")
+    if not free:
+        return state, _exhausted(state, eligible, now, passed)
+    return _among(state, free, ask, now, passed)
+
+
+def _passed_over(
+    state: DispatchState, account: AccountState, ask: Acquire, now: float
+) -> str | None:
+    """Why an account that may serve `ask` cannot now; None when it can."""
+    if account.name in ask.tried:
+        return "tried"
+    if account.available_at(now) is not None:
+        return "cooling"
+    limited = routing.limited_until(state.routing, account, now)
+    return None if limited is None else "requests_per_minute"
+
+
+def _back_at(state: DispatchState, account: AccountState, now: float) -> float | None:
+    """When an account can serve again, cooldowns and our own limit together; None: it can now."""
+    ends = (account.available_at(now), routing.limited_until(state.routing, account, now))
+    return max((end for end in ends if end is not None), default=None)
+
+
+def _among(
+    state: DispatchState,
+    free: list[AccountState],
+    ask: Acquire,
+    now: float,
+    passed: dict[str, str],
+) -> tuple[DispatchState, Lease | Refusal]:
+    """A lease on one of `free`, which all can serve; `passed` are the others, and why."""
+    policy = state.strategy.policy
+    candidates = [routing.candidate(s, state.in_flight.get(s.name, 0), _windows(s)) for s in free]
+
+    def outage(name: str) -> Outage | None:
+        known = state.accounts.get(name)
+        if known is not None and passed.get(name) in ("model", "owner"):
+            return None
+        back_at = None if known is None else _back_at(state, known, now)
+        return routing.outage_of(known, back_at, tried=name in ask.tried, now=now)
+
+    wish = Wish(ask.session, now, ask.at)
+    after, arranged = routing.arrange(state.routing, policy, wish, candidates, outage)
+    choice = routing.considered(arranged, policy, ask.at, passed)
+    state = msgspec.structs.replace(state, routing=after)
+    spec = state.accounts[arranged.order[0].name].spec
+    return _lease(state, spec, routing.told(choice, state.accounts), now, choice=choice)
+
+
+def _windows(account: AccountState) -> dict[str, tuple[float, float]]:
+    """Utilization and reset of the known windows; one without a reset never ends by itself."""
+    return {
+        name: (window.utilization, math.inf if window.resets_at is None else window.resets_at)
+        for name, window in account.quota.windows.items()
+        if window.utilization is not None
+    }
 
 
 def choose_again(
@@ -155,9 +188,13 @@ def choose_again(
 ) -> tuple[DispatchState, Lease | Refusal]:
     """A second lease on the same account, if it may still serve."""
     account = state.accounts.get(ask.account)
-    if account is None or (account.spec.kind != "client" and account.status(now) != "available"):
+    if account is None or (account.spec.kind != "client" and not _can_serve(state, account, now)):
         return choose(state, ask.ask, now)
-    return _lease(state, account.spec, ("again after overload",))
+    return _lease(state, account.spec, ("again after overload",), now, why="again")
+
+
+def _can_serve(state: DispatchState, account: AccountState, now: float) -> bool:
+    return account.status(now) == "available" and _back_at(state, account, now) is None
 
 
 def released(state: DispatchState, event: Release) -> DispatchState:
@@ -181,7 +218,8 @@ def changed(state: DispatchState, event: AccountChanged) -> DispatchState:
 def removed(state: DispatchState, event: AccountRemoved) -> DispatchState:
     """Leases already given run to their end; no new one names this account."""
     accounts = {name: known for name, known in state.accounts.items() if name != event.name}
-    return msgspec.structs.replace(state, accounts=accounts)
+    kept = routing.forgotten(state.routing, event.name)
+    return msgspec.structs.replace(state, accounts=accounts, routing=kept)
 
 
 def restrategized(state: DispatchState, strategy: Strategy) -> DispatchState:
@@ -190,15 +228,28 @@ def restrategized(state: DispatchState, strategy: Strategy) -> DispatchState:
 
 
 def _lease(
-    state: DispatchState, spec: AccountSpec, reasons: tuple[str, ...]
+    state: DispatchState,
+    spec: AccountSpec,
+    reasons: tuple[str, ...],
+    now: float,
+    *,
+    why: str = "",
+    choice: tuple[Considered, ...] = (),
 ) -> tuple[DispatchState, Lease]:
     name, number = spec.name, state.next_lease
-    counts = {**state.in_flight, name: state.in_flight.get(name, 0) + 1}
-    counted = msgspec.structs.replace(state, in_flight=counts, next_lease=number + 1)
-    return counted, Lease(number, name, spec.credential, spec.base_url, reasons)
+    counted = msgspec.structs.replace(
+        state,
+        in_flight={**state.in_flight, name: state.in_flight.get(name, 0) + 1},
+        next_lease=number + 1,
+        routing=routing.counted(state.routing, name, spec.requests_per_minute, now),
+    )
+    choice = choice or (Considered(name, "taken", why),)
+    return counted, Lease(number, name, spec.credential, spec.base_url, reasons, choice)
 
 
-def _pass_through(state: DispatchState, ask: Acquire) -> tuple[DispatchState, Lease | Refusal]:
+def _pass_through(
+    state: DispatchState, ask: Acquire, now: float
+) -> tuple[DispatchState, Lease | Refusal]:
     if ask.pinned is not None:
         return state, Refusal(
             "unknown_account",
@@ -208,7 +259,7 @@ def _pass_through(state: DispatchState, ask: Acquire) -> tuple[DispatchState, Le
     if ask.tried:
         return state, Refusal("limited", "the client's own credential is the only one")
     client = AccountSpec(ask.client, "client", None, state.strategy.base_url)
-    return _lease(state, client, ("client's own credential",))
+    return _lease(state, client, ("client's own credential",), now, why="client")
 
 
 def _pinned(
@@ -224,9 +275,10 @@ def _pinned(
     if reason is not None:
         cause = "wrong_model" if reason == "model" else "no_credential"
         return state, Refusal(cause, f"account {account.name!r} {_INELIGIBLE[reason]}")
-    if account.name in ask.tried or account.available_at(now) is not None:
-        return state, _exhausted([account], now)
-    return _lease(state, account.spec, ("asked for by name",))
+    reason = _passed_over(state, account, ask, now)
+    if reason is not None:
+        return state, _exhausted(state, [account], now, {account.name: reason})
+    return _lease(state, account.spec, ("asked for by name",), now, why="pinned")
 
 
 _INELIGIBLE = {
@@ -242,63 +294,53 @@ def _ineligible(state: DispatchState, spec: AccountSpec, ask: Acquire, enabled: 
         return "disabled"
     if not spec.may_serve(ask.model):
         return "model"
-    subscription = spec.credential is not None and spec.credential.subscription
-    if subscription and not ask.owner and not state.strategy.any_use:
-        return "owner"
+    if not ask.owner and not state.strategy.any_use and spec.credential is not None:
+        return "owner" if spec.credential.subscription else None
     return None
 
 
-def _nobody(state: DispatchState, ask: Acquire) -> Refusal:
-    reasons = {_ineligible(state, s.spec, ask, s.enabled) for s in state.members()}
+def _nobody(ask: Acquire, passed: dict[str, str]) -> Refusal:
+    reasons = set(passed.values())
     if reasons == {"disabled"}:
-        return Refusal("no_credential", "every account is disabled; enable one or add another")
-    if "owner" in reasons:
-        return Refusal(
-            "no_credential",
+        message = "every account is disabled; enable one or add another"
+    elif "owner" in reasons:
+        message = (
             "only subscription accounts are left, and they serve their owner's Claude Code alone; "
-            "add an account with an API key",
+            "add an account with an API key"
         )
-    return Refusal("no_credential", f"no account may serve the model {_shown(ask.model)}")
+    else:
+        message = f"no account may serve the model {_shown(ask.model)}"
+    return Refusal("no_credential", message, considered=_all_passed(passed))
 
 
 def _shown(text: str | None) -> str:
     return repr(text if text is None else text[:SHOWN_CHARACTERS])
 
 
-def _exhausted(eligible: list[AccountState], now: float) -> Refusal:
+def _exhausted(
+    state: DispatchState, eligible: list[AccountState], now: float, passed: dict[str, str]
+) -> Refusal:
     """Everybody rests or was tried: limits are the cause as soon as one account rests for one."""
-    ends = [(end, s) for s in eligible if (end := s.available_at(now)) is not None]
+    ends = [end for s in eligible if (end := _back_at(state, s, now)) is not None]
     if not ends:
-        return Refusal("limited", "every account was tried")
-    available_in = min(end for end, _ in ends) - now
+        return Refusal("limited", "every account was tried", considered=_all_passed(passed))
+    available_in = min(ends) - now
     earliest = max(math.ceil(available_in), 1)
     refused = [s for s in eligible if any(c.reason == "auth" for c in s.active_cooldowns(now))]
+    cause = "limited"
     if len(refused) == len(eligible):
-        return Refusal(
-            "no_credential",
+        cause = "no_credential"
+        message = (
             "the upstream refuses the credential of every account; check them with "
-            "`supervisor status`",
-            float(earliest),
+            "`supervisor status`"
         )
-    return Refusal(
-        "limited",
-        f"every account is at its limit; the first is back in {earliest} s"
-        if len(eligible) > 1
-        else f"account {eligible[0].name!r} is at its limit; it is back in {earliest} s",
-        float(earliest),
-        available_in,
-    )
+    elif len(eligible) > 1:
+        message = f"every account is at its limit; the first is back in {earliest} s"
+    else:
+        message = f"account {eligible[0].name!r} is at its limit; it is back in {earliest} s"
+    waitable = available_in if cause == "limited" else None
+    return Refusal(cause, message, float(earliest), waitable, _all_passed(passed))
 
 
-def _reasons(
-    chosen: AccountState, eligible: list[AccountState], ask: Acquire, now: float
-) -> tuple[str, ...]:
-    reasons = ["fill-first"]
-    for other in eligible:
-        if other.name == chosen.name:
-            break
-        if other.name in ask.tried:
-            reasons.append(f"{other.name} was tried")
-        else:
-            reasons.append(f"{other.name} is cooling")
-    return tuple(reasons)
+def _all_passed(passed: dict[str, str]) -> tuple[Considered, ...]:
+    return tuple(Considered(name, "passed", why) for name, why in passed.items())

@@ -11,6 +11,9 @@ from protocol.secrets import Secret
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+SESSION_CHARACTERS = 128
+"""Claude Code's are 36; what is longer would only fill the memory of sessions."""
+
 
 def given_request_id(head: RequestHead) -> str | None:
     """The client's `x-request-id`, if it may be used (`interface.md` rule 11)."""
@@ -28,6 +31,12 @@ def is_owner(head: RequestHead, route: Route) -> bool:
     if route in (Route.MODELS, Route.COUNT_TOKENS):
         return True
     return bool(head.header(b"x-claude-code-session-id"))
+
+
+def session_of(head: RequestHead) -> str | None:
+    """What Claude Code calls its conversation; None for other clients and for nonsense."""
+    session = head.text(b"x-claude-code-session-id")
+    return session if session and len(session) <= SESSION_CHARACTERS else None
 
 
 def client_credential(head: RequestHead) -> Secret | None:

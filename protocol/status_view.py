@@ -115,18 +115,19 @@ def pool_view(state: DispatchState, clocks: Clocks) -> dict[str, Any]:
             )
             for member in members
         ),
-        "nextAccount": _next_account(state, clocks.monotonic),
+        "nextAccount": _next_account(state, clocks),
         "cooldowns": [_cooldown_view(cooldown, clocks) for cooldown in benched],
         "accounts": accounts_view(state, clocks),
         "in_flight": sum(state.in_flight.values()),
     }
 
 
-def _next_account(state: DispatchState, now: float) -> str:
+def _next_account(state: DispatchState, clocks: Clocks) -> str:
     """Who would serve the owner's next request; "" when nobody could, or none is configured."""
     if not state.strategy.pool:
         return ""
-    _, outcome = choose(state, Acquire(Route.MESSAGES, owner=True), now)
+    ask = Acquire(Route.MESSAGES, owner=True, at=clocks.wall)
+    _, outcome = choose(state, ask, clocks.monotonic)
     return outcome.account if isinstance(outcome, Lease) else ""
 
 

@@ -9,7 +9,7 @@ import msgspec
 from protocol.dispatch import Acquire
 from protocol.errors import Problem, answer
 from protocol.gate import Rules, check
-from protocol.identity import client_name, given_request_id, is_owner
+from protocol.identity import client_name, given_request_id, is_owner, session_of
 from protocol.request import RequestHead, Route, route_of
 from server.desk import Ports
 from server.exchange import Exchange, send_answer
@@ -65,6 +65,8 @@ class Door(msgspec.Struct):
             pinned=head.text(b"x-account-name"),
             owner=is_owner(head, route),
             client=client_name(head, self.salt),
+            session=session_of(head),
+            at=self.ports.wall_clock(),
         )
 
 

@@ -27,7 +27,9 @@ def lines(loaded: Loaded, instance: Instance) -> list[str]:
             for spec in specs
         )
         told.append(f"mode: pool of {len(specs)}: {names}")
-        told.append("who pays: the owners of these accounts, in this order (fill-first)")
+        strategy = config.routing.strategy
+        shared = "in this order" if strategy == "fill-first" else "shared inside a priority"
+        told.append(f"who pays: the owners of these accounts, {shared} ({strategy})")
         if "environment" in loaded.accounts_from:
             told.append("these come from your environment; a configuration file takes precedence")
     else:

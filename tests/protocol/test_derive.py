@@ -6,9 +6,19 @@ import msgspec
 
 from protocol import derive
 from protocol.accounts import AccountSpec, AccountState, Credential
-from protocol.config import Access, Account, Config, Cooldown, Server, Supervision, Upstream
+from protocol.config import (
+    Access,
+    Account,
+    Config,
+    Cooldown,
+    Routing,
+    Server,
+    Supervision,
+    Upstream,
+)
 from protocol.dispatch import Acquire, Lease, choose
 from protocol.request import Route
+from protocol.routing import Policy
 from protocol.secrets import Secret
 
 CONFIG = Config(
@@ -29,6 +39,17 @@ def test_an_account_is_what_was_written_and_keeps_its_place() -> None:
     assert (token.name, token.kind, token.base_url) == ("token", "token", "https://own")
     assert token.credential == Credential(Secret("t"), bearer=True)
     assert (token.enabled, token.order > key.order) == (False, True)
+
+
+def test_what_the_strategies_need_is_passed_on() -> None:
+    shared = Account("a", api_key=Secret("k"), weight=3, requests_per_minute=7)
+    routing = Routing(strategy="weighted", affinity_seconds=9.0, switch_at={"5h": 0.5})
+    config = Config(accounts=(shared,), routing=routing)
+    (spec,) = derive.account_specs(config)
+    assert (spec.weight, spec.requests_per_minute) == (3, 7)
+    strategy = derive.strategy(config)
+    assert strategy.policy == Policy("weighted", {"5h": 0.5}, 9.0)
+    assert strategy.name == "weighted"
 
 
 def test_with_accounts_there_is_a_pool_and_without_any_none() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.identity import client_credential, client_name, given_request_id, is_owner
+from protocol.identity import client_credential, client_name, given_request_id, is_owner, session_of
 from protocol.request import Headers, Peer, RequestHead, Route
 from protocol.secrets import Secret
 
@@ -68,6 +68,17 @@ def test_a_clients_name_cannot_be_found_without_the_salt() -> None:
     asked = head((b"authorization", b"Bearer t"))
     assert client_name(asked, b"one") != client_name(asked, b"two")
     assert client_name(asked, b"one") != client_name(head(), b"one")
+
+
+def test_a_session_is_what_claude_code_calls_it_unless_it_is_nonsense() -> None:
+    def session(value: bytes) -> str | None:
+        return session_of(head((b"X-Claude-Code-Session-Id", value)))
+
+    assert session(b"7f1c0f1e-1") == "7f1c0f1e-1"
+    assert session(b"x" * 128) == "x" * 128
+    assert session(b"x" * 129) is None
+    assert session(b"") is None
+    assert session_of(head()) is None
 
 
 def test_a_clients_credential_is_wrapped_whichever_header_carries_it() -> None:

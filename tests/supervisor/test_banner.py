@@ -41,6 +41,18 @@ def test_a_pool_names_who_pays_in_the_order_in_which_they_do_and_never_a_key() -
     assert "token-of" not in said
 
 
+@pytest.mark.parametrize(
+    ("routing", "told"),
+    [
+        ("", "in this order (fill-first)"),
+        ('[routing]\nstrategy = "least-used"\n', "shared inside a priority (least-used)"),
+    ],
+)
+def test_who_pays_names_the_configured_strategy(routing: str, told: str) -> None:
+    text = f'{routing}[[account]]\nname = "a"\napi_key = "key"\n'
+    assert told in "\n".join(banner.lines(loaded(text, "file"), HERE))
+
+
 def test_accounts_of_the_environment_are_said_to_be_from_there() -> None:
     text = '[[account]]\nname = "env-api-key"\napi_key = "key"\n'
     said = "\n".join(banner.lines(loaded(text, "environment"), HERE))

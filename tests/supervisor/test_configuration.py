@@ -328,16 +328,12 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
         ("", ()),
         (ACCOUNT, ()),
         ("[server]\nport = 1\n[cooldown]\nbase = 2\n[access]\ntoken = 't'", ()),
-        ('[routing]\nstrategy = "fill-first"\naffinity_seconds = 0\nmax_attempts = 3', ()),
-        ('[routing]\nstrategy = "weighted"', ("routing.strategy",)),
+        ('[routing]\nstrategy = "weighted"\naffinity_seconds = 9\nmax_attempts = 3', ()),
         (
-            "[routing]\nswitch_at = {'5h' = 0.5}",
-            ("routing.switch_at",),
+            "[routing]\nswitch_at = {'5h' = 0.5}\nmax_wait = 1\nmax_hold = 1",
+            (),
         ),
-        (
-            ACCOUNT + "weight = 2\nrequests_per_minute = 5",
-            ("account[0].weight", "account[0].requests_per_minute"),
-        ),
+        (ACCOUNT + "weight = 2\nrequests_per_minute = 5", ()),
         (
             '[[account]]\nname = "a"\ncredentials = "x"\nfollow = "never"',
             ("account[0].credentials", "account[0].follow"),

@@ -1,0 +1,82 @@
+"""What the relay and the dispatcher say to each other: a question, a lease or a refusal, a release."""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.accounts import AccountState, Credential
+from protocol.question import Question
+from protocol.request import Route
+from protocol.routing import Considered
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Permission for one attempt: who pays, with which credential, at which upstream.
+
+    `credential` None means the client's own. `reasons` says why this account, for people;
+    `considered` is the same as data, with every account there was.
+    """
+
+    id: int
+    account: str
+    credential: Credential | None
+    base_url: str
+    reasons: tuple[str, ...] = ()
+    considered: tuple[Considered, ...] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Nobody may serve. `cause`: limited | no_credential | unknown_account | wrong_model.
+
+    `retry_after` is in whole seconds: when the first eligible account is back, if that is known;
+    `available_in` is the same without rounding, for who would rather wait.
+    """
+
+    cause: str
+    message: str
+    retry_after: float | None = None
+    available_in: float | None = None
+    considered: tuple[Considered, ...] = ()
+
+
+class Acquire(Question[Lease | Refusal], frozen=True):
+    """A request asks for an account; `tried` names those that already failed it.
+
+    `session` is the client's own name for its conversation. `at` is when the request came, in epoch
+    seconds: what is known of quota is dated so.
+    """
+
+    route: Route
+    model: str | None = None
+    pinned: str | None = None
+    owner: bool = False
+    client: str = ""
+    tried: tuple[str, ...] = ()
+    session: str | None = None
+    at: float = 0.0
+
+
+class Again(Question[Lease | Refusal], frozen=True):
+    """The same account once more, without a new choice (overload, `interface.md` rule 5)."""
+
+    account: str
+    ask: Acquire
+
+
+class Release(msgspec.Struct, frozen=True):
+    """The attempt of this lease is over."""
+
+    lease: int
+    account: str
+
+
+class AccountChanged(msgspec.Struct, frozen=True):
+    """An account's snapshot."""
+
+    state: AccountState
+
+
+class AccountRemoved(msgspec.Struct, frozen=True):
+    """The account is gone from the configuration."""
+
+    name: str

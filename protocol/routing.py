@@ -1,0 +1,228 @@
+"""Which of the accounts that could serve takes a request: affinity first, then the strategy.
+
+`arrange` is the whole decision, a value in and a value out. What it remembers (`Routing`) belongs to
+the dispatcher's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from protocol import affinity, local_limit, strategies
+from protocol.accounts import AccountState
+from protocol.affinity import Home, Outage, Sessions
+from protocol.local_limit import Sent
+from protocol.strategies import NO_WINDOWS, Candidate, Turn, Windows
+
+FOREVER = float("inf")
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """`interface.md` [routing]. `switch_at`: utilization (0 to 1) by window name."""
+
+    name: str = "fill-first"
+    switch_at: Mapping[str, float] = {}
+    affinity_seconds: float = 0.0
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """What choices leave behind. `sent`: leases of the last minute, where there is a limit."""
+
+    turn: Turn = Turn()
+    sessions: Sessions = Sessions()
+    sent: Mapping[str, Sent] = {}
+
+
+class Considered(msgspec.Struct, frozen=True):
+    """One account in a choice. `outcome`: taken | next (would have been tried later) | passed.
+
+    `why`, taken: a strategy's name, session, stand_in, pinned, priority, again, client. next:
+    order, priority, switch_at. passed: tried, cooling, requests_per_minute, disabled, model, owner.
+    """
+
+    account: str
+    outcome: str
+    why: str
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What is asked: by which `session`, at `now` (monotonic) and `epoch`, both in seconds."""
+
+    session: str | None
+    now: float
+    epoch: float
+
+
+class Arranged(msgspec.Struct, frozen=True):
+    """The candidates, the one to take first, and why that one."""
+
+    order: tuple[Candidate, ...]
+    why: str
+
+
+def candidate(account: AccountState, in_flight: int, windows: Windows = NO_WINDOWS) -> Candidate:
+    """An account that could serve now, as the strategies see it."""
+    spec = account.spec
+    return Candidate(
+        spec.name,
+        spec.priority,
+        spec.order,
+        spec.weight,
+        in_flight,
+        account.counters.requests,
+        windows,
+    )
+
+
+def arrange(
+    routing: Routing,
+    policy: Policy,
+    wish: Wish,
+    candidates: Sequence[Candidate],
+    outage: Callable[[str], Outage | None],
+) -> tuple[Routing, Arranged]:
+    """Who comes first among `candidates` (available, by priority and configuration order).
+
+    `outage` says why an account that is not the first choice did not serve: since when and until
+    when it is out, None when it is well but may not serve this request.
+    """
+    session = wish.session if policy.affinity_seconds else None
+    if session is None:
+        return _by_strategy(routing, policy, wish, candidates)
+    home = routing.sessions.home(session, wish.now, policy.affinity_seconds)
+    kept = _kept(home, policy, wish, candidates) if home is not None else None
+    if home is not None and kept is not None:
+        order = (kept, *(c for c in candidates if c is not kept))
+        arranged = Arranged(order, "session" if kept.name == home.account else "stand_in")
+    else:
+        routing, arranged = _by_strategy(routing, policy, wish, candidates)
+    chosen = arranged.order[0].name
+    why_away = None if home is None or chosen == home.account else outage(home.account)
+    sessions = affinity.remembered(
+        routing.sessions,
+        session,
+        affinity.settled(home, chosen, why_away, wish.now),
+        wish.now,
+        policy.affinity_seconds,
+    )
+    return msgspec.structs.replace(routing, sessions=sessions), arranged
+
+
+def _by_strategy(
+    routing: Routing, policy: Policy, wish: Wish, candidates: Sequence[Candidate]
+) -> tuple[Routing, Arranged]:
+    turn, order = strategies.ranked(
+        policy.name, routing.turn, candidates, wish.epoch, policy.switch_at
+    )
+    if turn is not routing.turn:
+        routing = msgspec.structs.replace(routing, turn=turn)
+    return routing, Arranged(order, policy.name)
+
+
+def _kept(
+    home: Home, policy: Policy, wish: Wish, candidates: Sequence[Candidate]
+) -> Candidate | None:
+    """The session's account, unless one of its priority or a better has more left (`switch_at`)."""
+    known = {c.name: c for c in candidates if c.name in (home.account, home.stand_in)}
+
+    def serves(name: str) -> bool:
+        own = known.get(name)
+        return own is not None and not (
+            own.over(policy.switch_at, wish.epoch)
+            and any(
+                other.priority <= own.priority and not other.over(policy.switch_at, wish.epoch)
+                for other in candidates
+            )
+        )
+
+    name = affinity.wanted(home, serves, wish.now)
+    return None if name is None else known[name]
+
+
+def outage_of(
+    account: AccountState | None, back_at: float | None, *, tried: bool, now: float
+) -> Outage:
+    """Since when and until when an account does not serve, as far as is known.
+
+    `account` is None when it was removed; `back_at` when nothing keeps it from serving but what
+    has no end of its own: it was switched off, is nearly used up, or has just failed (`tried`).
+    """
+    if account is None:
+        return Outage(-FOREVER, FOREVER)
+    if back_at is not None:
+        # The bench that ends then is the cause; without one it is a limit of ours.
+        causes = (c.since for c in account.active_cooldowns(now) if c.until == back_at)
+        since = min(causes, default=now)
+        return Outage(since, back_at)
+    return Outage(now, now if tried else FOREVER)
+
+
+def limited_until(routing: Routing, account: AccountState, now: float) -> float | None:
+    """When our own `requests_per_minute` lets the next request through; None: now."""
+    limit = account.spec.requests_per_minute
+    return local_limit.free_at(routing.sent.get(account.name, ()), limit, now) if limit else None
+
+
+def counted(routing: Routing, name: str, limit: int, now: float) -> Routing:
+    """A lease was given. `limit` is the account's requests_per_minute."""
+    if not limit:
+        return routing
+    sent = local_limit.counted(routing.sent.get(name, ()), limit, now)
+    return msgspec.structs.replace(routing, sent={**routing.sent, name: sent})
+
+
+def forgotten(routing: Routing, name: str) -> Routing:
+    """An account was removed. Sessions find that out when they come back."""
+    sent = {known: moments for known, moments in routing.sent.items() if known != name}
+    return msgspec.structs.replace(
+        routing, turn=strategies.forgotten(routing.turn, name), sent=sent
+    )
+
+
+def considered(
+    arranged: Arranged, policy: Policy, epoch: float, passed: Mapping[str, str]
+) -> tuple[Considered, ...]:
+    """Everybody of a choice: who was taken, who would be next, and who was `passed` over, why."""
+    first, *rest = arranged.order
+    return (
+        Considered(first.name, "taken", arranged.why),
+        *[Considered(c.name, "next", _later(c, first, policy, epoch)) for c in rest],
+        *[Considered(name, "passed", why) for name, why in passed.items()],
+    )
+
+
+def _later(other: Candidate, first: Candidate, policy: Policy, epoch: float) -> str:
+    if other.priority > first.priority:
+        return "priority"
+    return "switch_at" if other.windows and other.over(policy.switch_at, epoch) else "order"
+
+
+_TOLD = {
+    "tried": "was tried",
+    "cooling": "is cooling",
+    "requests_per_minute": "is at its requests_per_minute",
+    "switch_at": "is past its switch_at",
+}
+_TOLD_TAKEN = {"session": "the session's account", "stand_in": "the session's stand-in"}
+
+
+def told(choice: Sequence[Considered], accounts: Mapping[str, AccountState]) -> tuple[str, ...]:
+    """A choice in short texts for the log: why the taken one, and who stood before it and could not.
+
+    Fill-first goes by place alone; elsewhere everybody of the same or a better priority might have
+    been the one.
+    """
+
+    def place(entry: Considered) -> tuple[int, int]:
+        spec = accounts[entry.account].spec
+        return spec.priority, spec.order
+
+    taken = choice[0]
+    limit = place(taken) if taken.why == "fill-first" else (place(taken)[0] + 1, -1)
+    before = [e for e in choice[1:] if e.why in _TOLD and place(e) < limit]
+    return (
+        _TOLD_TAKEN.get(taken.why, taken.why),
+        *[f"{entry.account} {_TOLD[entry.why]}" for entry in sorted(before, key=place)],
+    )
