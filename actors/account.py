@@ -21,8 +21,8 @@ from actors.messages import (
 )
 from actors.runtime import Context
 from protocol import account as machine
-from protocol.account import CooldownPolicy
 from protocol.accounts import AccountSpec, AccountState
+from protocol.benches import CooldownPolicy
 
 
 class AccountActor:

@@ -15,12 +15,14 @@ from actors.messages import (
     Again,
     Describe,
     DispatcherMessage,
+    EgressLimited,
     PublishYourself,
     Release,
     Restrategize,
 )
 from actors.runtime import Context
 from protocol import dispatch as machine
+from protocol import egress
 from protocol.dispatch import DispatchState, Lease, Refusal
 
 CLIENTS_MAX = 256
@@ -66,12 +68,19 @@ class DispatcherActor:
     def _step(
         self,
         state: DispatchState,
-        message: Release | AccountChanged | AccountRemoved | Describe | Restrategize,
+        message: Release
+        | EgressLimited
+        | AccountChanged
+        | AccountRemoved
+        | Describe
+        | Restrategize,
         envelope: Envelope[DispatcherMessage],
     ) -> DispatchState:
         match message:
             case Release() as release:
                 return machine.released(state, release)
+            case EgressLimited() as event:
+                return egress.limited(state, event, trio.current_time())
             case AccountChanged() as event:
                 return machine.changed(state, event)
             case AccountRemoved() as event:
@@ -102,7 +111,7 @@ def _choice(
 ) -> tuple[DispatchState, Lease | Refusal]:
     now = trio.current_time()
     if isinstance(message, Acquire):
-        return machine.choose(state, message, now)
+        return egress.choose(state, message, now)
     return machine.choose_again(state, message, now)
 
 

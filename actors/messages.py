@@ -16,6 +16,7 @@ from protocol.dispatch import (
     Release,
     Strategy,
 )
+from protocol.egress import EgressLimited
 from protocol.question import Question
 from protocol.request_line import RequestLine
 
@@ -64,7 +65,14 @@ class Restrategize(msgspec.Struct, frozen=True):
 
 
 DispatcherMessage = (
-    Acquire | Again | Release | AccountChanged | AccountRemoved | Describe | Restrategize
+    Acquire
+    | Again
+    | Release
+    | EgressLimited
+    | AccountChanged
+    | AccountRemoved
+    | Describe
+    | Restrategize
 )
 
 # --- the journal
@@ -114,6 +122,7 @@ __all__ = [
     "ConfigStatus",
     "Describe",
     "DispatcherMessage",
+    "EgressLimited",
     "Flush",
     "JournalMessage",
     "PublishYourself",

@@ -1,15 +1,18 @@
 """The account machine: `(state, event, now) -> state`. Its actor is the shell around it.
 
-Cooldowns: a 429 benches the account for the upstream's `retry-after`, else for
-base x 2^level seconds; a refused credential for `auth` seconds. Every bench is capped by its
-reason, is judged when somebody chooses, and ends at the first success.
+Which failure benches what is in `protocol.verdict`, for how long in `protocol.benches`. A bench is
+judged when somebody chooses, never by a timer.
 """
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
-from protocol.accounts import AccountSpec, AccountState, Cooldown, Counters, Scope, Tokens
+from protocol.accounts import AccountSpec, AccountState, Counters, Credential, Tokens, is_limit
+from protocol.asked import Asked
+from protocol.benches import Benches, CooldownPolicy, benched, proved
 from protocol.quota import Quota, merged
 from protocol.request_line import plain
 from protocol.usage import Usage
@@ -19,22 +22,14 @@ SETTLED_KEPT = 32
 """Reports remembered by lease, so that one repeated after a crash is not counted twice; and as many
 usages."""
 
-RETRY_AFTER_CAP = 7 * 86400.0
-"""Seconds: the longest window there is (seven days); a longer retry-after is nonsense."""
-
-
-class CooldownPolicy(msgspec.Struct, frozen=True):
-    """`interface.md` [cooldown]; all in seconds."""
-
-    base: float = 1.0
-    maximum: float = 600.0
-    auth: float = 300.0
-
 
 class Reported(msgspec.Struct, frozen=True):
-    """One attempt's outcome: `lease` identifies it, `at` is epoch seconds, for people.
+    """One attempt's outcome: `lease` identifies it, `at` is epoch seconds.
 
     `quota` is what the answer's headers said of the account's windows, whatever came of it.
+    `began` (monotonic seconds), `asked` and `credential` say what exactly was tried: a success
+    proves no more than that, and a failure of a credential that was replaced since proves nothing.
+
     """
 
     lease: int
@@ -43,6 +38,9 @@ class Reported(msgspec.Struct, frozen=True):
     status: int | None
     message: str
     quota: Quota = Quota()
+    asked: Asked = Asked()
+    began: float = math.inf
+    credential: Credential | None = None
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -71,12 +69,20 @@ def report(
         quota=merged(state.quota, event.quota),
         settled=(*state.settled, event.lease)[-SETTLED_KEPT:],
     )
-    if verdict.success:
-        return msgspec.structs.replace(state, cooldowns=(), level=0)
-    state = msgspec.structs.replace(state, last_error=plain(event.message))
-    if not verdict.benches or state.spec.kind == "client":
+    if not verdict.success:
+        state = msgspec.structs.replace(state, last_error=plain(event.message))
+    if event.credential is not None and event.credential != state.spec.credential:
+        return state  # of a credential that was replaced meanwhile
+    if state.spec.kind == "client":
         return state  # a client's own credential is never refused by us (rule 13)
-    return _benched(state, verdict, policy, now)
+    known = Benches(state.cooldowns, state.level)
+    if verdict.success:
+        after = proved(known, event.asked, event.began)
+    elif verdict.benches:
+        after = benched(known, verdict, policy, now=now, at=event.at)
+    else:
+        return state
+    return msgspec.structs.replace(state, cooldowns=after.cooldowns, level=after.level)
 
 
 def _counted(counters: Counters, verdict: Verdict) -> Counters:
@@ -85,41 +91,8 @@ def _counted(counters: Counters, verdict: Verdict) -> Counters:
         requests=counters.requests + 1,
         successes=counters.successes + verdict.success,
         errors=counters.errors + (not verdict.success),
-        rate_limits=counters.rate_limits + (verdict.reason == "rate_limited"),
+        rate_limits=counters.rate_limits + is_limit(verdict.reason),
     )
-
-
-def _benched(
-    state: AccountState, verdict: Verdict, policy: CooldownPolicy, now: float
-) -> AccountState:
-    level = state.level
-    active = state.active_cooldowns(now)
-    standing = next((c for c in active if c.reason == verdict.reason), None)
-    if verdict.reason == "auth":
-        seconds, source = policy.auth, "status"
-    elif verdict.retry_after is not None:
-        seconds, source = min(verdict.retry_after, RETRY_AFTER_CAP), "retry-after"
-    elif standing is not None:
-        # Fifty parallel requests that meet one limit are one event: they must not climb the ladder.
-        return state
-    else:
-        # 2^level would outgrow a float long before anybody notices; the cap ends it far earlier.
-        seconds, source = min(policy.base * 2.0 ** min(level, 64), policy.maximum), "ladder"
-        level += 1
-    until = now + seconds
-    if standing is not None and not (source == "retry-after" and standing.source == "ladder"):
-        until = max(until, standing.until)  # two words of an upstream both hold; a guess does not
-    bench = Cooldown(
-        scope=Scope.ACCOUNT,
-        target="",
-        reason=verdict.reason,
-        since=now,
-        until=until,
-        level=level,
-        source=source,
-    )
-    others = tuple(c for c in active if c.reason != verdict.reason)
-    return msgspec.structs.replace(state, cooldowns=(*others, bench), level=level)
 
 
 def book(state: AccountState, event: Used) -> AccountState:

@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from protocol.asked import model_family, wants_beta
 from protocol.names import matches_any
 from protocol.quota import Quota
 from protocol.secrets import Secret
@@ -61,11 +62,17 @@ class Scope(enum.Enum):
 
     REQUEST = "request"
     ACCOUNT = "account"
+    MODEL_FAMILY = "model-family"
+    BETA = "beta"
     PROVIDER = "provider"
+    EGRESS = "egress"
 
 
 class Cooldown(msgspec.Struct, frozen=True):
-    """A bench: `until` and `since` are seconds of the monotonic clock."""
+    """A bench: `until` and `since` are seconds of the monotonic clock.
+
+    `target` is the model family or the beta that the scope names, else empty.
+    """
 
     scope: Scope
     target: str
@@ -78,6 +85,24 @@ class Cooldown(msgspec.Struct, frozen=True):
     def active(self, now: float) -> bool:
         """Judged when asked, never by a timer."""
         return now < self.until
+
+    def covers(self, model: str | None, betas: tuple[str, ...]) -> bool:
+        """Whether it stands in the way of a request for `model` with `betas`."""
+        if self.scope is Scope.MODEL_FAMILY:
+            return model is not None and model_family(model) == self.target
+        if self.scope is Scope.BETA:
+            return wants_beta(betas, self.target)
+        return self.scope is Scope.ACCOUNT
+
+    @property
+    def limits(self) -> bool:
+        """Whether a rate limit is its reason, not a refused credential."""
+        return is_limit(self.reason)
+
+
+def is_limit(reason: str) -> bool:
+    """Whether a verdict's or a bench's reason is a limit of the account."""
+    return reason in ("rate_limited", "burst") or reason.startswith("window_")
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -122,11 +147,16 @@ class AccountState(msgspec.Struct, frozen=True):
         """The benches still in force at `now` (monotonic seconds)."""
         return tuple(cooldown for cooldown in self.cooldowns if cooldown.active(now))
 
-    def available_at(self, now: float) -> float | None:
-        """When the whole account may serve again; None when it may now."""
+    def available_at(
+        self, now: float, model: str | None = None, betas: tuple[str, ...] = ()
+    ) -> float | None:
+        """When it may serve `model` with `betas` again; None when it may now.
+
+        Without them, the account as a whole is meant.
+        """
         if not self.cooldowns:
             return None
-        ends = [c.until for c in self.active_cooldowns(now) if c.scope is Scope.ACCOUNT]
+        ends = [c.until for c in self.active_cooldowns(now) if c.covers(model, betas)]
         return max(ends) if ends else None
 
     def status(self, now: float) -> str:

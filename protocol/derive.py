@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from protocol.account import CooldownPolicy, new_account
+from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState, Credential
+from protocol.benches import CooldownPolicy
 from protocol.config import Config, served_accounts
 from protocol.dispatch import DispatchState, Strategy
 from protocol.gate import Rules, is_loopback_name
@@ -70,7 +71,7 @@ def initial_dispatch(
 def cooldown_policy(config: Config) -> CooldownPolicy:
     """How long a refused account rests."""
     cooldown = config.cooldown
-    return CooldownPolicy(cooldown.base, cooldown.maximum, cooldown.auth)
+    return CooldownPolicy(cooldown.base, cooldown.maximum, cooldown.auth, cooldown.ladder)
 
 
 def gate_rules(config: Config) -> Rules:

@@ -11,7 +11,7 @@ import math
 import msgspec
 
 from protocol import routing
-from protocol.accounts import AccountSpec, AccountState
+from protocol.accounts import AccountSpec, AccountState, Cooldown
 from protocol.affinity import Outage
 from protocol.leases import (
     AccountChanged,
@@ -22,6 +22,7 @@ from protocol.leases import (
     Refusal,
     Release,
 )
+from protocol.refusals import INELIGIBLE, exhausted, nobody, shown
 from protocol.request import Route
 from protocol.routing import Considered, Policy, Routing, Wish
 
@@ -43,9 +44,6 @@ __all__ = [
     "removed",
     "restrategized",
 ]
-
-SHOWN_CHARACTERS = 80
-"""Of what a client wrote, in a message: a model's name may be as long as a body."""
 
 
 class Strategy(msgspec.Struct, frozen=True):
@@ -77,6 +75,7 @@ class DispatchState(msgspec.Struct, frozen=True):
     next_lease: int = 1
     first_lease: int = 1
     routing: Routing = Routing()
+    egress: Cooldown | None = None
 
     def members(self) -> list[AccountState]:
         """The configured accounts, first choice first: by priority, ties by configuration order."""
@@ -122,11 +121,11 @@ def choose(state: DispatchState, ask: Acquire, now: float) -> tuple[DispatchStat
         else:
             passed[member.name] = reason
     if not eligible:
-        return state, _nobody(ask, passed)
+        return state, nobody(ask, passed)
     if ask.route is Route.OTHER:
         return _lease(state, eligible[0].spec, ("first by priority",), now, why="priority")
     if not free:
-        return state, _exhausted(state, eligible, now, passed)
+        return state, _exhausted(state, eligible, ask, now, passed)
     return _among(state, free, ask, now, passed)
 
 
@@ -136,15 +135,16 @@ def _passed_over(
     """Why an account that may serve `ask` cannot now; None when it can."""
     if account.name in ask.tried:
         return "tried"
-    if account.available_at(now) is not None:
+    if account.available_at(now, ask.model, ask.betas) is not None:
         return "cooling"
     limited = routing.limited_until(state.routing, account, now)
     return None if limited is None else "requests_per_minute"
 
 
-def _back_at(state: DispatchState, account: AccountState, now: float) -> float | None:
-    """When an account can serve again, cooldowns and our own limit together; None: it can now."""
-    ends = (account.available_at(now), routing.limited_until(state.routing, account, now))
+def _back_at(state: DispatchState, account: AccountState, ask: Acquire, now: float) -> float | None:
+    """When an account can serve `ask` again, cooldowns and our own limit together; None: now."""
+    rests_until = account.available_at(now, ask.model, ask.betas)
+    ends = (rests_until, routing.limited_until(state.routing, account, now))
     return max((end for end in ends if end is not None), default=None)
 
 
@@ -163,7 +163,7 @@ def _among(
         known = state.accounts.get(name)
         if known is not None and passed.get(name) in ("model", "owner"):
             return None
-        back_at = None if known is None else _back_at(state, known, now)
+        back_at = None if known is None else _back_at(state, known, ask, now)
         return routing.outage_of(known, back_at, tried=name in ask.tried, now=now)
 
     wish = Wish(ask.session, now, ask.at)
@@ -188,13 +188,15 @@ def choose_again(
 ) -> tuple[DispatchState, Lease | Refusal]:
     """A second lease on the same account, if it may still serve."""
     account = state.accounts.get(ask.account)
-    if account is None or (account.spec.kind != "client" and not _can_serve(state, account, now)):
+    if account is None or (
+        account.spec.kind != "client" and not _can_serve(state, account, ask.ask, now)
+    ):
         return choose(state, ask.ask, now)
     return _lease(state, account.spec, ("again after overload",), now, why="again")
 
 
-def _can_serve(state: DispatchState, account: AccountState, now: float) -> bool:
-    return account.status(now) == "available" and _back_at(state, account, now) is None
+def _can_serve(state: DispatchState, account: AccountState, ask: Acquire, now: float) -> bool:
+    return account.status(now) == "available" and _back_at(state, account, ask, now) is None
 
 
 def released(state: DispatchState, event: Release) -> DispatchState:
@@ -253,7 +255,7 @@ def _pass_through(
     if ask.pinned is not None:
         return state, Refusal(
             "unknown_account",
-            f"there is no account {_shown(ask.pinned)}: none is configured, and requests pass through "
+            f"there is no account {shown(ask.pinned)}: none is configured, and requests pass through "
             "with the client's own credential; remove the x-account-name header",
         )
     if ask.tried:
@@ -269,23 +271,16 @@ def _pinned(
     if account is None:
         return state, Refusal(
             "unknown_account",
-            f"there is no account {_shown(ask.pinned)}; `supervisor status` lists the accounts",
+            f"there is no account {shown(ask.pinned)}; `supervisor status` lists the accounts",
         )
     reason = _ineligible(state, account.spec, ask, account.enabled)
     if reason is not None:
         cause = "wrong_model" if reason == "model" else "no_credential"
-        return state, Refusal(cause, f"account {account.name!r} {_INELIGIBLE[reason]}")
+        return state, Refusal(cause, f"account {account.name!r} {INELIGIBLE[reason]}")
     reason = _passed_over(state, account, ask, now)
     if reason is not None:
-        return state, _exhausted(state, [account], now, {account.name: reason})
+        return state, _exhausted(state, [account], ask, now, {account.name: reason})
     return _lease(state, account.spec, ("asked for by name",), now, why="pinned")
-
-
-_INELIGIBLE = {
-    "disabled": "is disabled",
-    "model": "may not serve this model",
-    "owner": "is a subscription, which serves only its owner's own Claude Code",
-}
 
 
 def _ineligible(state: DispatchState, spec: AccountSpec, ask: Acquire, enabled: bool) -> str | None:
@@ -299,48 +294,12 @@ def _ineligible(state: DispatchState, spec: AccountSpec, ask: Acquire, enabled: 
     return None
 
 
-def _nobody(ask: Acquire, passed: dict[str, str]) -> Refusal:
-    reasons = set(passed.values())
-    if reasons == {"disabled"}:
-        message = "every account is disabled; enable one or add another"
-    elif "owner" in reasons:
-        message = (
-            "only subscription accounts are left, and they serve their owner's Claude Code alone; "
-            "add an account with an API key"
-        )
-    else:
-        message = f"no account may serve the model {_shown(ask.model)}"
-    return Refusal("no_credential", message, considered=_all_passed(passed))
-
-
-def _shown(text: str | None) -> str:
-    return repr(text if text is None else text[:SHOWN_CHARACTERS])
-
-
 def _exhausted(
-    state: DispatchState, eligible: list[AccountState], now: float, passed: dict[str, str]
+    state: DispatchState,
+    eligible: list[AccountState],
+    ask: Acquire,
+    now: float,
+    passed: dict[str, str],
 ) -> Refusal:
-    """Everybody rests or was tried: limits are the cause as soon as one account rests for one."""
-    ends = [end for s in eligible if (end := _back_at(state, s, now)) is not None]
-    if not ends:
-        return Refusal("limited", "every account was tried", considered=_all_passed(passed))
-    available_in = min(ends) - now
-    earliest = max(math.ceil(available_in), 1)
-    refused = [s for s in eligible if any(c.reason == "auth" for c in s.active_cooldowns(now))]
-    cause = "limited"
-    if len(refused) == len(eligible):
-        cause = "no_credential"
-        message = (
-            "the upstream refuses the credential of every account; check them with "
-            "`supervisor status`"
-        )
-    elif len(eligible) > 1:
-        message = f"every account is at its limit; the first is back in {earliest} s"
-    else:
-        message = f"account {eligible[0].name!r} is at its limit; it is back in {earliest} s"
-    waitable = available_in if cause == "limited" else None
-    return Refusal(cause, message, float(earliest), waitable, _all_passed(passed))
-
-
-def _all_passed(passed: dict[str, str]) -> tuple[Considered, ...]:
-    return tuple(Considered(name, "passed", why) for name, why in passed.items())
+    ends = [end for s in eligible if (end := _back_at(state, s, ask, now)) is not None]
+    return exhausted(eligible, ends, now, passed)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protocol.accounts import Credential
+from protocol.limits_evidence import read_seconds
 from protocol.request import Headers
-from protocol.verdict import read_seconds
 
 # RFC 9110 section 7.6.1, and the two names of older clients and proxies.
 HOP_BY_HOP = frozenset(

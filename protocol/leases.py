@@ -14,7 +14,8 @@ class Lease(msgspec.Struct, frozen=True):
     """Permission for one attempt: who pays, with which credential, at which upstream.
 
     `credential` None means the client's own. `reasons` says why this account, for people;
-    `considered` is the same as data, with every account there was.
+    `considered` is the same as data, with every account there was. `after_burst`: if this attempt
+    meets a short limit too, it is the egress's (`protocol.egress`).
     """
 
     id: int
@@ -23,6 +24,7 @@ class Lease(msgspec.Struct, frozen=True):
     base_url: str
     reasons: tuple[str, ...] = ()
     considered: tuple[Considered, ...] = ()
+    after_burst: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -40,7 +42,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Acquire(Question[Lease | Refusal], frozen=True):
-    """A request asks for an account; `tried` names those that already failed it.
+    """A request asks for an account; `tried` names those that already failed it, one of them
+    `after_burst` with a short limit.
 
     `session` is the client's own name for its conversation. `at` is when the request came, in epoch
     seconds: what is known of quota is dated so.
@@ -54,6 +57,8 @@ class Acquire(Question[Lease | Refusal], frozen=True):
     tried: tuple[str, ...] = ()
     session: str | None = None
     at: float = 0.0
+    betas: tuple[str, ...] = ()
+    after_burst: bool = False
 
 
 class Again(Question[Lease | Refusal], frozen=True):

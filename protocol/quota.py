@@ -158,8 +158,9 @@ def read(headers: Headers, now: float, source: Source = "response") -> Quota:
     claim = _word(overall.get("representative-claim"))
     if claim is not None:
         _complete(unified, _CLAIMED_WINDOW.get(claim, claim), overall)
-    windows = {name: _unified_window(fields, now, source) for name, fields in unified.items()}
-    windows |= {name: _key_window(fields, now, source) for name, fields in keys.items()}
+    # Should one name come in both forms, the unified one is the account's own word.
+    windows = {name: _key_window(fields, now, source) for name, fields in keys.items()}
+    windows |= {name: _unified_window(fields, now, source) for name, fields in unified.items()}
     return Quota({name: window for name, window in windows.items() if _says(window)}, claim)
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from protocol.account import RETRY_AFTER_CAP, new_account
+from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState, Cooldown, Credential, Scope
+from protocol.benches import RETRY_AFTER_CAP
 from protocol.dispatch import DispatchState
 from protocol.quota import EPOCH_MAX, UTILIZATION_MAX, Quota, Window
 from protocol.status_view import Clocks

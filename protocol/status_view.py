@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from protocol.accounts import AccountState, Cooldown, Scope
-from protocol.dispatch import Acquire, DispatchState, Lease, choose
+from protocol.dispatch import Acquire, DispatchState, Lease
+from protocol.egress import choose
 from protocol.quota import Quota
 from protocol.request import Route
 from protocol.status import ActorStatus
@@ -97,12 +98,8 @@ def pool_view(state: DispatchState, clocks: Clocks) -> dict[str, Any]:
     """The part of `/status` that sums up the pool."""
     members = state.members()
     states = [member.status(clocks.monotonic) for member in members]
-    benched = [
-        cooldown
-        for member in members
-        for cooldown in member.active_cooldowns(clocks.monotonic)
-        if cooldown.scope is Scope.PROVIDER
-    ]
+    egress = state.egress
+    benched = [egress] if egress is not None and egress.active(clocks.monotonic) else []
     return {
         "strategy": state.strategy.name,
         "mode": "pool" if state.strategy.pool else "passthrough",
@@ -110,7 +107,7 @@ def pool_view(state: DispatchState, clocks: Clocks) -> dict[str, Any]:
         "availableAccounts": states.count("available"),
         "rateLimitedAccounts": sum(
             any(
-                cooldown.reason == "rate_limited"
+                cooldown.limits and cooldown.scope is Scope.ACCOUNT
                 for cooldown in member.active_cooldowns(clocks.monotonic)
             )
             for member in members

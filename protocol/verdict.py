@@ -1,8 +1,7 @@
-"""What an upstream's answer means: one table from evidence to (action, scope, reason).
+"""What an upstream's answer means: one table from evidence to (action, scope, target, reason).
 
-The table covers what the first pool needs: rate limits with their retry-after, credentials that
-are refused, overload, server faults and network faults. A row that wants more evidence (windows,
-model families, account-level 400s) is added here, nowhere else.
+`docs/routing.md` has the table in words, with the reason for every row. A new row is added here,
+nowhere else; how long a bench lasts is in `protocol.benches`.
 """
 
 from __future__ import annotations
@@ -12,6 +11,9 @@ import enum
 import msgspec
 
 from protocol.accounts import Scope
+from protocol.asked import FAMILIES, Asked, model_family, wants_beta
+from protocol.asked import LONG_CONTEXT as LONG_CONTEXT_BETA
+from protocol.limits_evidence import Evidence, Window, read_evidence, read_retry_after
 from protocol.peek import ErrorInfo
 from protocol.request import Headers
 
@@ -31,19 +33,43 @@ class Action(enum.Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`retry_after` in seconds, when upstream gave one that can be read."""
+    """`retry_after` in seconds, when upstream gave one that can be read.
+
+    `target` is the model family or the beta that the scope names; `windows` are the spent ones, the
+    evidence for how long. How long a bench lasts in the end is the account's to say
+    (`protocol.benches`).
+    """
 
     action: Action
     scope: Scope
     reason: str
     retry_after: float | None = None
     success: bool = False
+    target: str = ""
+    windows: tuple[Window, ...] = ()
 
     @property
     def benches(self) -> bool:
-        """Whether the account rests after this."""
-        return self.scope is Scope.ACCOUNT and not self.success
+        """Whether the account rests after this, for all that it serves or for a part."""
+        return self.scope in BENCHED_BY_ACCOUNT and not self.success
 
+
+BENCHED_BY_ACCOUNT = (Scope.ACCOUNT, Scope.MODEL_FAMILY, Scope.BETA)
+
+BURST = "burst"
+WINDOWLESS = "windowless"
+FORBIDDEN = "forbidden"
+LONG_CONTEXT = "long_context"
+AUTH = "auth"
+
+
+def window_reason(name: str) -> str:
+    """The reason of a bench for a spent window."""
+    return f"window_{name}"
+
+
+BURST_SECONDS_MAX = 60.0
+"""A longer retry-after is no burst (`interface.md` rule 1 c)."""
 
 SUCCESS = Verdict(Action.DELIVER, Scope.REQUEST, "ok", success=True)
 
@@ -72,36 +98,89 @@ def judge_fault(kind: FaultKind) -> Verdict:
     return Verdict(Action.NEXT, Scope.PROVIDER, kind.value)
 
 
-def judge(status: int, headers: Headers, error: ErrorInfo = ErrorInfo()) -> Verdict:
+def judge(
+    status: int, headers: Headers, error: ErrorInfo = ErrorInfo(), asked: Asked = Asked()
+) -> Verdict:
     """The verdict on an answer's head; `error` is its body's type and message, if it has any."""
     if status < 400:
         return SUCCESS
     retry_after = read_retry_after(headers)
     if error.type == "overloaded_error" or status == OVERLOADED:
         return Verdict(Action.AGAIN, Scope.PROVIDER, "overloaded", retry_after)
+    if status in (400, 403, 429) and _lacks_long_context(error):
+        return _judge_long_context(asked)
     if status == 429:
-        return _judge_limit(headers, error, retry_after)
+        return _judge_limit(read_evidence(headers), asked)
+    if status == 403 and not _is_about_the_credential(error):
+        return Verdict(Action.NEXT, Scope.REQUEST, FORBIDDEN)
     if status in (401, 402, 403) or (status == 400 and _is_about_the_account(error)):
-        return Verdict(Action.NEXT, Scope.ACCOUNT, "auth")
+        return Verdict(Action.NEXT, Scope.ACCOUNT, AUTH)
     if status >= 500:
         return Verdict(Action.NEXT, Scope.PROVIDER, "server_error", retry_after)
     return Verdict(Action.DELIVER, Scope.REQUEST, "request_error")
 
 
-def _judge_limit(headers: Headers, error: ErrorInfo, retry_after: float | None) -> Verdict:
-    """A 429: of the account, unless it says that it is about this one request."""
-    if _NEEDS_ENTITLEMENT in error.message.lower():
-        return Verdict(Action.NEXT, Scope.REQUEST, "long_context")
-    if retry_after is None and _asks_to_repeat(headers):
-        return Verdict(Action.NEXT, Scope.REQUEST, "windowless")
-    return Verdict(Action.NEXT, Scope.ACCOUNT, "rate_limited", retry_after)
+def _judge_limit(evidence: Evidence, asked: Asked) -> Verdict:
+    """A 429 (`interface.md` rule 1, row by row)."""
+    seconds = evidence.retry_after
+    spent = tuple(window for window in evidence.spent if _explains(window, evidence, asked))
+    if spent:  # (a)
+        return _judge_windows(spent, seconds, asked)
+    if seconds is not None:
+        burst = evidence.told and seconds <= BURST_SECONDS_MAX
+        return Verdict(Action.NEXT, Scope.ACCOUNT, BURST if burst else "rate_limited", seconds)
+    if evidence.repeat and not evidence.told:  # (d)
+        return Verdict(Action.NEXT, Scope.REQUEST, WINDOWLESS)
+    return Verdict(Action.NEXT, Scope.ACCOUNT, "rate_limited")  # (e)
 
 
-# "Extra usage is required for long context requests": other requests are served (`peers.md` P7).
-_NEEDS_ENTITLEMENT = "required for long context"
+def _judge_windows(spent: tuple[Window, ...], retry_after: float | None, asked: Asked) -> Verdict:
+    """One window of the whole account is enough for the account; else only a family is limited."""
+    general = tuple(window for window in spent if not window.families)
+    if general:
+        reason = window_reason(general[-1].name)
+        return Verdict(Action.NEXT, Scope.ACCOUNT, reason, retry_after, windows=general)
+    reason = window_reason(spent[-1].name)
+    named = spent[-1].families[0]
+    family = named if asked.model is None else model_family(asked.model)
+    return Verdict(
+        Action.NEXT, Scope.MODEL_FAMILY, reason, retry_after, target=family, windows=spent
+    )
+
+
+def _explains(window: Window, evidence: Evidence, asked: Asked) -> bool:
+    """Whether a spent window can be why this request was refused: not that of another family,
+    unless the upstream itself says so."""
+    if not window.families or asked.model is None or window.name == evidence.claimed:
+        return True
+    family = model_family(asked.model)
+    return family in window.families or family not in FAMILIES
+
+
+def _judge_long_context(asked: Asked) -> Verdict:
+    """Other requests are served (`peers.md` P7); with the beta named, we know which ones."""
+    if wants_beta(asked.betas, LONG_CONTEXT_BETA):
+        return Verdict(Action.NEXT, Scope.BETA, LONG_CONTEXT, target=LONG_CONTEXT_BETA)
+    return Verdict(Action.NEXT, Scope.REQUEST, LONG_CONTEXT)
+
+
+def _lacks_long_context(error: ErrorInfo) -> bool:
+    message = error.message.lower()
+    return any(all(words in message for words in wording) for wording in _LONG_CONTEXT_WORDINGS)
+
+
+_LONG_CONTEXT_WORDINGS = (
+    ("required for long context",),
+    ("extra usage", "long context"),
+    ("extra usage", "1m context"),
+    ("long context beta is not",),
+)
 
 # What a 400 says when the account, not the request, is what upstream objects to (`peers.md` P10).
 _ACCOUNT_OBJECTIONS = ("organization has been disabled", "credit balance is too low")
+
+_CREDENTIAL_ERRORS = ("permission_error", "authentication_error", "billing_error")
+_CREDENTIAL_OBJECTIONS = ("oauth", "organization", "token has been revoked")
 
 
 def _is_about_the_account(error: ErrorInfo) -> bool:
@@ -109,14 +188,13 @@ def _is_about_the_account(error: ErrorInfo) -> bool:
     return any(words in message for words in _ACCOUNT_OBJECTIONS)
 
 
-def _asks_to_repeat(headers: Headers) -> bool:
-    """`x-should-retry: true` and no word of any limit: the same account serves the next request
-    (`interface.md` rule 1 d, `peers.md` P6)."""
-    names = {name.lower() for name, _ in headers}
-    if any(name.startswith(b"anthropic-ratelimit-") for name in names):
-        return False
-    values = [value.strip().lower() for name, value in headers if name.lower() == b"x-should-retry"]
-    return values == [b"true"]
+def _is_about_the_credential(error: ErrorInfo) -> bool:
+    """Of a 403: an upstream's own word on the account. A gateway's page, or a model that is not for
+    everybody, says nothing against the account's other requests."""
+    text = f"{error.type} {error.message}".lower()
+    if any(words in text for words in _CREDENTIAL_OBJECTIONS):
+        return True
+    return error.type in _CREDENTIAL_ERRORS and "model" not in text
 
 
 # Error types of the Messages API and the status each would have had as a head (`wire.md` B4).
@@ -131,23 +209,6 @@ _STATUS_OF_EVENT = {
 }
 
 
-def judge_early_error(error: ErrorInfo) -> Verdict:
-    """The verdict on an `error` event that came before any content, inside a 200."""
-    return judge(_STATUS_OF_EVENT.get(error.type, 400), (), error)
-
-
-def read_retry_after(headers: Headers) -> float | None:
-    """Whole or decimal seconds of `retry-after`; None for a date, nonsense or no header.
-
-    Anthropic sends integers (`wire.md` C); a date would need the wall clock of two machines to
-    agree, and clients ignore it as well.
-    """
-    values = (read_seconds(value) for name, value in headers if name.lower() == b"retry-after")
-    return next((seconds for seconds in values if seconds is not None), None)
-
-
-def read_seconds(value: bytes) -> float | None:
-    """One value of `retry-after`, as `read_retry_after` reads it; infinite when it has hundreds of
-    digits."""
-    text = value.strip()
-    return float(text) if text.replace(b".", b"", 1).isdigit() else None
+def judge_early_error(error: ErrorInfo, headers: Headers = (), asked: Asked = Asked()) -> Verdict:
+    """The verdict on an `error` event that came before any content, inside a 200 with `headers`."""
+    return judge(_STATUS_OF_EVENT.get(error.type, 400), headers, error, asked)

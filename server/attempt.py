@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from protocol.asked import Asked
 from protocol.early_events import HOLD_SECONDS, EarlyEvents
 from protocol.peek import ErrorInfo, error_info
 from protocol.request import Headers
@@ -53,6 +54,7 @@ async def attempt(
     request: UpstreamRequest,
     open_delivery: Callable[[UpstreamResponse], Delivery],
     *,
+    asked: Asked,
     stream: bool,
 ) -> Failed | Served:
     """Sends `request` and delivers a good answer; `stream`: the client asked for events."""
@@ -61,14 +63,14 @@ async def attempt(
         async with upstream.send(request) as response:
             headers = response.headers
             if response.status >= 400:
-                return await _read_error(response)
+                return await _read_error(response, asked)
             events = stream or _is_event_stream(response.headers)
-            return await _deliver(response, open_delivery(response), events=events)
+            return await _deliver(response, open_delivery(response), asked, events=events)
     except UpstreamFault as fault:
         return Failed(judge_fault(fault.kind), fault.detail, headers=headers)
 
 
-async def _read_error(response: UpstreamResponse) -> Failed:
+async def _read_error(response: UpstreamResponse, asked: Asked) -> Failed:
     pieces: list[bytes] = []
     size = 0
     with trio.move_on_after(ERROR_BODY_SECONDS) as limit:
@@ -83,7 +85,7 @@ async def _read_error(response: UpstreamResponse) -> Failed:
     body = b"".join(pieces)
     error = error_info(body)
     return Failed(
-        judge(response.status, response.headers, error),
+        judge(response.status, response.headers, error, asked),
         f"{response.status} {error.type} {error.message}".strip(),
         response.status,
         response.headers,
@@ -100,19 +102,19 @@ def _is_event_stream(headers: Headers) -> bool:
 
 
 async def _deliver(
-    response: UpstreamResponse, delivery: Delivery, *, events: bool
+    response: UpstreamResponse, delivery: Delivery, asked: Asked, *, events: bool
 ) -> Failed | Served:
     if not events:
-        return await _pump(response, delivery, None)
+        return await _pump(response, delivery, asked, None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(delivery.commit_after, HOLD_SECONDS)
-        outcome = await _pump(response, delivery, EarlyEvents())
+        outcome = await _pump(response, delivery, asked, EarlyEvents())
         nursery.cancel_scope.cancel()
     return outcome
 
 
 async def _pump(
-    response: UpstreamResponse, delivery: Delivery, early: EarlyEvents | None
+    response: UpstreamResponse, delivery: Delivery, asked: Asked, early: EarlyEvents | None
 ) -> Failed | Served:
     """Passes the body on; returns (never raises) an upstream's break."""
     try:
@@ -121,7 +123,7 @@ async def _pump(
                 await delivery.add(chunk)
                 if delivery.started:
                     continue
-                failed = _look(chunk, response, delivery, early)
+                failed = _look(chunk, response, delivery, asked, early)
                 if failed is not None:
                     return failed
                 if early is None or early.settled:
@@ -135,7 +137,11 @@ async def _pump(
 
 
 def _look(
-    chunk: bytes, response: UpstreamResponse, delivery: Delivery, early: EarlyEvents | None
+    chunk: bytes,
+    response: UpstreamResponse,
+    delivery: Delivery,
+    asked: Asked,
+    early: EarlyEvents | None,
 ) -> Failed | None:
     """An error event before any content is a failure, unless it is about the request itself."""
     if early is None:
@@ -143,7 +149,7 @@ def _look(
     early.feed(chunk)
     if early.error is None:
         return None
-    verdict = judge_early_error(early.error)
+    verdict = judge_early_error(early.error, response.headers, asked)
     if verdict.action is Action.DELIVER:
         return None
     return Failed(

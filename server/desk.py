@@ -5,6 +5,7 @@ An actor that crashes over a question is asked again: its mailbox and its last s
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -21,7 +22,9 @@ from actors.messages import (
     Reported,
     Used,
 )
+from protocol.asked import Asked
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
+from protocol.egress import EgressLimited
 from protocol.errors import Problem
 from protocol.quota import read
 from protocol.request import Headers
@@ -65,6 +68,13 @@ class Ports(msgspec.Struct, frozen=True):
             return  # the program is stopping and the journal has gone before this request
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """What an attempt asked for, and when it began (monotonic seconds)."""
+
+    asked: Asked = Asked()
+    began: float = math.inf
+
+
 class Desk:
     """Asks and tells for one request."""
 
@@ -98,7 +108,7 @@ class Desk:
             except AskFailed:
                 return  # the program is stopping, or the account was removed
 
-    async def report_failure(self, lease: Lease, failed: Failed) -> None:
+    async def report_failure(self, lease: Lease, failed: Failed, tried: Tried = Tried()) -> None:
         """Returns when it counts: the dispatcher's next choice knows of it."""
         mailbox = self._ports.account(lease.account)
         if mailbox is None:
@@ -112,6 +122,9 @@ class Desk:
                 failed.status,
                 scrub(failed.detail)[:200],
                 read(failed.headers, now),
+                asked=tried.asked,
+                began=tried.began,
+                credential=lease.credential,
             )
         )
         try:
@@ -119,10 +132,31 @@ class Desk:
         except AskFailed:
             return  # removed, or stuck for now: the request goes on without its account
 
-    def report_success(self, lease: Lease, status: int, headers: Headers = ()) -> None:
+    async def report_egress(self, seconds: float | None) -> None:
+        """A second account met a short limit: nobody gets a lease for a while."""
+        with trio.move_on_after(TELL_SECONDS):
+            try:
+                await self._ports.dispatcher.tell(EgressLimited(seconds))
+            except AskFailed:
+                return  # the program is stopping
+
+    def report_success(
+        self, lease: Lease, status: int, headers: Headers = (), tried: Tried = Tried()
+    ) -> None:
         """Told at the answer's head; when there is no room, at its end: no stream waits for it."""
         now = self._ports.wall_clock()
-        self._tell(lease, Reported(lease.id, SUCCESS, now, status, "", read(headers, now)))
+        event = Reported(
+            lease.id,
+            SUCCESS,
+            now,
+            status,
+            "",
+            read(headers, now),
+            asked=tried.asked,
+            began=tried.began,
+            credential=lease.credential,
+        )
+        self._tell(lease, event)
 
     def report_usage(self, lease: Lease, usage: Usage) -> None:
         """Told when the attempt is over, before its lease is given back."""

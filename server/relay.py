@@ -7,23 +7,27 @@ upstream is passed on as the break it is: clients retry that best (`wire.md` A17
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import msgspec
 import trio
 
+from protocol.accounts import Scope
+from protocol.asked import Asked, asked
 from protocol.dispatch import Acquire, Lease, Refusal
-from protocol.errors import Problem, answer
 from protocol.headers import to_client, to_upstream, with_retry_after
+from protocol.hops import Hops, weighed
 from protocol.peek import peek
-from protocol.request import Route, upstream_target
+from protocol.request import upstream_target
 from protocol.usage import UsageMeter, meter_for
-from protocol.verdict import Action, FaultKind
+from protocol.verdict import Action
 from server.attempt import Failed, Served, attempt
+from server.authored import author, refused, request_id_header, unreachable
 from server.delivery import Delivery
-from server.desk import Desk, Ports
-from server.exchange import ClientGone, Exchange, send_answer
+from server.desk import Desk, Ports, Tried
+from server.exchange import ClientGone, Exchange
 from server.held_stream import HeldStream
 from server.intake import Body, Refused
 from server.record import Record
@@ -44,8 +48,8 @@ async def relay(exchange: Exchange, ports: Ports, record: Record, ask: Acquire) 
         record.bytes_in = len(body.content)
         async with _ended_by_departure(exchange, record):
             await _Relay(exchange, ports, record, body.content).serve(ask)
-    except Refused as refused:
-        await _author(exchange, record, refused.problem)
+    except Refused as refusal:
+        await author(exchange, record, refusal.problem)
     except ClientGone:
         record.left()
     finally:
@@ -84,39 +88,49 @@ class _Relay:
         self._first_account = ""
         self._overloads = 0
         self._waited = 0.0
+        self._hops = Hops()
+        self._asked = Asked()
         self._delivery: Delivery | None = None
 
     async def serve(self, ask: Acquire) -> None:
         """Until the client has an answer, the upstream's or one of ours."""
         try:
             await self._serve(ask)
-        except Refused as refused:  # the dispatcher cannot answer; nothing was sent yet
-            await _author(self._exchange, self._record, refused.problem)
+        except Refused as refusal:  # the dispatcher cannot answer; nothing was sent yet
+            await author(self._exchange, self._record, refusal.problem)
 
     async def _serve(self, ask: Acquire) -> None:
         self._record.asked = peek(self._body)
-        ask = msgspec.structs.replace(ask, model=self._record.asked.model)
+        self._asked = asked(ask.route, self._record.asked.model, self._exchange.head.headers)
+        ask = msgspec.structs.replace(ask, model=self._asked.model, betas=self._asked.betas)
         outcome = await self._acquire(ask)
         while True:
             if isinstance(outcome, Refusal):
                 if not await self._wait_for(outcome, ask):
                     await self._give_up(None, outcome)
                     return
-                ask = msgspec.structs.replace(ask, tried=())
+                ask = msgspec.structs.replace(ask, tried=(), after_burst=False)
+                self._hops = Hops()
                 outcome = await self._acquire(ask)
                 continue
             lease = outcome
             try:
-                result = await self._attempt(lease)
+                tried = Tried(self._asked, trio.current_time())
+                result = await self._attempt(lease, tried)
             finally:
                 await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
                 self._record.ended(result.terminal)
                 return
-            await self._desk.report_failure(lease, result)
+            result = self._weighed(lease, result)
+            await self._desk.report_failure(lease, result, tried)
+            if result.verdict.scope is Scope.EGRESS:
+                await self._desk.report_egress(result.verdict.retry_after)
             if self._first is None or self._first.status is None:
                 self._first, self._first_account = result, lease.account
-            ask = msgspec.structs.replace(ask, tried=(*ask.tried, lease.account))
+            ask = msgspec.structs.replace(
+                ask, tried=(*ask.tried, lease.account), after_burst=self._hops.after_burst
+            )
             following = await self._follow(ask, lease, result)
             if following is None:
                 await self._give_up(result, None)
@@ -153,11 +167,16 @@ class _Relay:
     async def _hold(self, seconds: float) -> None:
         if not isinstance(self._exchange, HeldStream):
             self._exchange = held = HeldStream(self._exchange)
-            await held.open(_request_id(self._record))
+            await held.open(request_id_header(self._record))
         # Everybody who is held for the same account would come back at the same moment.
         await self._exchange.wait(seconds + self._ports.random.uniform(0, HOLD_SPREAD))
 
-    async def _attempt(self, lease: Lease) -> Failed | Served:
+    def _weighed(self, lease: Lease, failed: Failed) -> Failed:
+        """The failure in the light of those before it, and of what others met."""
+        self._hops, verdict = weighed(self._hops, failed.verdict, after_burst=lease.after_burst)
+        return msgspec.structs.replace(failed, verdict=verdict)
+
+    async def _attempt(self, lease: Lease, tried: Tried) -> Failed | Served:
         record, head = self._record, self._exchange.head
         record.attempts += 1
         record.account = lease.account
@@ -178,7 +197,7 @@ class _Relay:
                 self._exchange,
                 response.status,
                 headers,
-                lambda: self._good(lease, response),
+                lambda: self._good(lease, response, tried),
                 record.complete,
                 meter,
             )
@@ -189,6 +208,7 @@ class _Relay:
                 self._ports.upstream(lease.base_url),
                 request,
                 open_delivery,
+                asked=self._asked,
                 stream=record.asked.stream,
             )
             if isinstance(result, Failed):
@@ -207,15 +227,18 @@ class _Relay:
         if usage is not None:
             self._desk.report_usage(lease, usage)
 
-    def _good(self, lease: Lease, response: UpstreamResponse) -> None:
+    def _good(self, lease: Lease, response: UpstreamResponse, tried: Tried) -> None:
         self._record.status = response.status
-        self._desk.report_success(lease, response.status, response.headers)
+        self._desk.report_success(lease, response.status, response.headers, tried)
 
     async def _follow(self, ask: Acquire, lease: Lease, failed: Failed) -> Lease | Refusal | None:
         """Who is next after a failure; None when this answer, or the first, is the client's."""
         limit = self._ports.attempts_max()
         if not ask.route.repeatable or (limit and self._record.attempts >= limit):
             return None
+        seconds = failed.verdict.retry_after
+        if failed.verdict.scope is Scope.EGRESS and seconds is not None:
+            return Refusal("limited", "the egress is limited", float(math.ceil(seconds)))
         if failed.verdict.action is Action.NEXT:
             return await self._acquire(ask)
         if failed.verdict.action is not Action.AGAIN or lease.credential is None:
@@ -235,8 +258,8 @@ class _Relay:
         elif told is not None:
             self._record.account = self._first_account
         if told is None or told.status is None:
-            problem = _unreachable(told) if told else _refused(refusal)
-            await _author(self._exchange, self._record, problem)
+            problem = unreachable(told) if told else refused(refusal)
+            await author(self._exchange, self._record, problem)
             return
         headers = to_client(told.headers, self._added(self._record.account or ""))
         if refusal is not None and refusal.retry_after is not None:
@@ -257,54 +280,7 @@ class _Relay:
 
     def _added(self, account: str) -> list[tuple[bytes, bytes]]:
         return [
-            *_request_id(self._record),
+            *request_id_header(self._record),
             (b"x-supervisor-account", account.encode()),
             (b"x-supervisor-attempts", str(self._record.attempts).encode()),
         ]
-
-
-def _request_id(record: Record) -> list[tuple[bytes, bytes]]:
-    return [(b"x-supervisor-request-id", record.request_id.encode())]
-
-
-async def _author(exchange: Exchange, record: Record, problem: Problem) -> None:
-    record.error_type = problem.error_type
-    record.reason = problem.message
-    record.ended("refused", problem.status)
-    record.delivered = True
-    made = answer(problem, record.request_id, openai=record.route is Route.CHAT_COMPLETIONS)
-    await send_answer(exchange, made, _request_id(record))
-    record.bytes_out = len(made.body)
-
-
-def _unreachable(failed: Failed) -> Problem:
-    """No upstream answered at all."""
-    reason = failed.verdict.reason
-    if reason == FaultKind.TIMEOUT.value:
-        return Problem(504, f"the upstream did not answer: {failed.detail}")
-    if reason == FaultKind.NO_CONNECTION.value:
-        return Problem(529, f"the upstream is busy: {failed.detail}", retry_after=1)
-    return Problem(502, f"the upstream could not be reached ({reason}): {failed.detail}")
-
-
-_STATUS_OF_CAUSE = {
-    "limited": 429,
-    "no_credential": 503,
-    "unknown_account": 404,
-    "wrong_model": 404,
-}
-
-
-def _refused(refusal: Refusal | None) -> Problem:
-    """Nobody could serve, and nothing was attempted (`interface.md` rule 2)."""
-    if refusal is None:
-        return Problem(500, "the proxy found nobody to serve this request")
-    status = _STATUS_OF_CAUSE.get(refusal.cause, 503)
-    seconds = refusal.retry_after
-    return Problem(
-        status,
-        refusal.message,
-        type="authentication_error" if status == 503 else "",
-        retry_after=None if seconds is None else max(int(seconds), 1),
-        final=refusal.cause == "no_credential",
-    )

@@ -20,7 +20,6 @@ NOT_YET: Mapping[str, object] = {
     "server.express": False,
     "account.credentials": _NOTHING,
     "account.follow": _NOTHING,
-    "cooldown.ladder": (),
     "refresh.*": _NOTHING,
     "oauth.*": "",
     "probe.enabled": False,

@@ -24,8 +24,8 @@ from actors.messages import (
     Used,
 )
 from actors.runtime import Snapshot
-from protocol.account import CooldownPolicy
 from protocol.accounts import AccountSpec, AccountState, Credential, Tokens
+from protocol.benches import CooldownPolicy
 from protocol.quota import Quota, Window
 from protocol.secrets import Secret
 from protocol.usage import Usage

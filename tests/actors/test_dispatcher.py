@@ -21,6 +21,7 @@ from actors.messages import (
     Again,
     Describe,
     DispatcherMessage,
+    EgressLimited,
     PublishYourself,
     Release,
     Report,
@@ -28,8 +29,8 @@ from actors.messages import (
     Restrategize,
 )
 from actors.runtime import Context, Snapshot
-from protocol.account import CooldownPolicy
 from protocol.accounts import AccountSpec, AccountState, Credential
+from protocol.benches import CooldownPolicy
 from protocol.dispatch import DispatchState, Lease, Refusal, Strategy
 from protocol.request import Route
 from protocol.secrets import Secret
@@ -133,6 +134,21 @@ async def test_who_is_asked_for_is_answered_from_the_newest_snapshot(
         assert isinstance(await scene.mailbox.ask(ASK, timeout=1), Refusal)
         await scene.mailbox.tell(Restrategize(NO_POOL))
         assert (await scene.lease()).account == "client-1"
+
+
+async def test_the_bench_of_the_egress_outlives_a_crash_and_ends_by_itself(
+    autojump_clock: object, scene: Scene
+) -> None:
+    async with scene.life():
+        await scene.mailbox.tell(EgressLimited(30.0))
+        assert isinstance(await scene.mailbox.ask(ASK, timeout=1), Refusal)
+    async with scene.life(incarnation=2):
+        outcome = await scene.mailbox.ask(ASK, timeout=1)
+        assert isinstance(outcome, Refusal)
+        assert (outcome.cause, outcome.retry_after) == ("limited", 30.0)
+        assert await scene.in_flight() == {}
+        await trio.sleep(30)
+        assert (await scene.lease()).account == "a"
 
 
 async def test_a_new_clients_credential_gets_an_actor(autojump_clock: object) -> None:

@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.account import (
-    RETRY_AFTER_CAP,
     SETTLED_KEPT,
-    CooldownPolicy,
     Reported,
     Used,
     book,
@@ -21,6 +19,8 @@ from protocol.account import (
     set_enabled,
 )
 from protocol.accounts import AccountSpec, AccountState, Credential, Scope, Tokens
+from protocol.asked import Asked
+from protocol.benches import RETRY_AFTER_CAP, CooldownPolicy
 from protocol.peek import ErrorInfo
 from protocol.quota import Quota, Window
 from protocol.secrets import Secret
@@ -171,6 +171,45 @@ def test_a_clients_own_credential_is_never_benched() -> None:
     assert playing.state.cooldowns == ()
     assert playing.state.counters.errors == 3
     assert playing.state.last_error == "m"
+
+
+OLD, NEW = (Credential(Secret(value), bearer=False) for value in ("old-key", "new-key"))
+
+
+@pytest.mark.parametrize("verdict", [AUTH, LIMIT, limited(60)])
+def test_a_late_answer_to_a_replaced_credential_does_not_bench_the_new_one(
+    verdict: Verdict,
+) -> None:
+    replaced = new_account(msgspec.structs.replace(SPEC, credential=NEW))
+    late = Reported(1, verdict, 1e9, 401, "m", credential=OLD)
+    after = report(replaced, late, POLICY, 0.0)
+    assert after.cooldowns == ()
+    assert (after.counters.errors, after.last_error) == (1, "m")
+    own = report(replaced, msgspec.structs.replace(late, credential=NEW), POLICY, 0.0)
+    assert own.available_at(0.0) is not None
+
+
+def test_a_late_success_of_a_replaced_credential_does_not_free_the_new_one() -> None:
+    replaced = new_account(msgspec.structs.replace(SPEC, credential=NEW))
+    resting = report(replaced, Reported(1, AUTH, 1e9, 401, "m", credential=NEW), POLICY, 0.0)
+    after = report(resting, Reported(2, SUCCESS, 1e9, 200, "", credential=OLD), POLICY, 0.0)
+    assert after.cooldowns == resting.cooldowns
+    assert after.counters.successes == 1
+
+
+def test_the_windows_of_one_family_leave_the_others_available() -> None:
+    headers = ((b"anthropic-ratelimit-unified-7d_oi-status", b"rejected"), (b"retry-after", b"90"))
+    top = Asked("claude-fable-5-2")
+    verdict = judge(429, headers, asked=top)
+    state = report(new_account(SPEC), Reported(1, verdict, 1e9, 429, "m", asked=top), POLICY, 0.0)
+    assert state.status(0.0) == "available"
+    assert state.available_at(0.0, "claude-sonnet-5-5") is None
+    assert state.available_at(0.0, "claude-fable-9") == 90.0
+    sonnet = Reported(2, SUCCESS, 1e9, 200, "", asked=Asked("claude-sonnet-5-5"))
+    assert report(state, sonnet, POLICY, 0.0).cooldowns == state.cooldowns
+    fable = Reported(2, SUCCESS, 1e9, 200, "", asked=top)
+    assert report(state, fable, POLICY, 0.0).cooldowns == ()
+    assert reset(state).cooldowns == ()
 
 
 def test_a_report_that_is_repeated_counts_once() -> None:

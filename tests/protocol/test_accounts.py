@@ -70,6 +70,17 @@ def test_a_bench_ends_at_its_very_moment() -> None:
     assert state.status(10.0) == "available"
 
 
+def test_a_bench_of_a_family_or_a_beta_stands_only_in_its_way() -> None:
+    family = Cooldown(Scope.MODEL_FAMILY, "fable", "window_7d_oi", 0.0, 50.0, 0, "reset")
+    beta = Cooldown(Scope.BETA, "context-1m", "long_context", 0.0, 70.0, 0, "status")
+    state = AccountState(spec(), cooldowns=(family, beta))
+    assert state.status(0.0) == "available"
+    assert state.available_at(0.0, "claude-fable-5-2") == 50.0
+    assert state.available_at(0.0, "claude-fable-5-2", ("context-1m-2025-08-07",)) == 70.0
+    assert state.available_at(0.0, "claude-sonnet-5-5", ("other",)) is None
+    assert state.available_at(0.0, None, ("context-1m-2025-08-07",)) == 70.0
+
+
 def test_the_longest_bench_counts_and_only_benches_of_the_account() -> None:
     benches = (bench(10.0), bench(30.0, reason="auth"), bench(99.0, Scope.PROVIDER))
     state = AccountState(spec(), cooldowns=benches)

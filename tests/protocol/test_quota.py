@@ -6,7 +6,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.quota import (
@@ -221,6 +221,7 @@ def test_no_headers_at_all_can_raise_or_leave_nonsense(answers: list[Headers], n
     assert msgspec.json.decode(msgspec.json.encode(quota), type=Quota) == quota
 
 
+@example(((b"anthropic-ratelimit-5h-reset", b""),), "0.5")
 @given(any_headers, st.sampled_from(["0.5", "1.2"]))
 def test_no_other_header_can_take_a_good_one_away(headers: Headers, utilization: str) -> None:
     good = unified(_5h_utilization=utilization)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.account import RETRY_AFTER_CAP, new_account
+from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState, Cooldown, Credential, Scope
+from protocol.benches import RETRY_AFTER_CAP
 from protocol.dispatch import DispatchState, Strategy
 from protocol.quota import Quota, Window
 from protocol.quota_file import decode, encode, fingerprint, known, restored

@@ -17,6 +17,7 @@ from protocol.accounts import (
     Tokens,
 )
 from protocol.dispatch import DispatchState, Strategy
+from protocol.egress import EgressLimited, limited
 from protocol.quota import Quota, Window
 from protocol.secrets import Secret
 from protocol.status import ActorStatus, LastCrash
@@ -130,6 +131,36 @@ def test_the_pool_has_exactly_its_fields_and_sums() -> None:
         "cooldowns": [],
         "in_flight": 4,
     }
+
+
+def test_the_bench_of_the_egress_is_shown_above_the_accounts() -> None:
+    state = limited(pool(account("a"), account("b", 1)), EgressLimited(40.0), 100.0)
+    view = pool_view(state, CLOCKS)
+    assert view["cooldowns"] == [
+        {
+            "scope": "egress",
+            "target": "",
+            "reason": "burst",
+            "until": "2026-02-02T02:40:40Z",
+            "level": 0,
+            "source": "retry-after",
+        }
+    ]
+    assert (view["availableAccounts"], view["nextAccount"]) == (2, "")
+    assert pool_view(state, Clocks(140.0, 1_770_000_040.0))["cooldowns"] == []
+
+
+def test_a_limited_family_is_shown_and_its_account_is_available() -> None:
+    family = Cooldown(Scope.MODEL_FAMILY, "fable", "window_7d_oi", 0.0, 160.0, 0, "reset")
+    used = account("a", cooldowns=(family,))
+    view = pool_view(pool(used), CLOCKS)
+    (shown,) = view["accounts"]
+    assert shown["state"] == "available"
+    assert (shown["cooldowns"][0]["scope"], shown["cooldowns"][0]["target"]) == (
+        "model-family",
+        "fable",
+    )
+    assert (view["rateLimitedAccounts"], view["availableAccounts"]) == (0, 1)
 
 
 def test_nobody_is_next_when_nobody_could_serve_or_nobody_is_configured() -> None:

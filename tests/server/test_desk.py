@@ -8,15 +8,25 @@ import pytest
 import trio
 
 from actors.mailbox import Mailbox
-from actors.messages import AccountMessage, DispatcherMessage, JournalMessage, Release, Used
-from protocol.accounts import Scope
+from actors.messages import (
+    AccountMessage,
+    DispatcherMessage,
+    EgressLimited,
+    JournalMessage,
+    Release,
+    Reported,
+    Used,
+)
+from protocol.accounts import Credential, Scope
+from protocol.asked import Asked
 from protocol.dispatch import Acquire, Lease, Refusal
 from protocol.request import RequestHead, Route
+from protocol.secrets import Secret
 from protocol.usage import Usage
 from protocol.verdict import Action, Verdict
 from server.attempt import Failed
 from server.budget import BodyBudget
-from server.desk import ASK_SECONDS, Desk, Ports
+from server.desk import ASK_SECONDS, Desk, Ports, Tried
 from server.intake import Refused
 from server.record import Record
 
@@ -118,6 +128,29 @@ async def test_a_usage_that_finds_no_room_is_told_with_the_lease_also_under_canc
             scope.cancel()
             await office.desk.release(LEASE)
     assert told[1] == Used(7, Usage(1, 2))
+
+
+async def test_a_report_says_what_was_tried_with_which_credential(autojump_clock: object) -> None:
+    """So that a success proves no more than that, and a replaced key nothing at all."""
+    office = Office()
+    key = Credential(Secret("key-of-work"), bearer=False)
+    lease = Lease(7, "work", key, "http://api.test")
+    tried = Tried(Asked("claude-x", ("beta",)), 4.5)
+    office.desk.report_success(lease, 200, tried=tried)
+    told = (await office.account.open_inbox().receive()).message
+    assert isinstance(told, Reported)
+    assert (told.asked, told.began, told.credential) == (tried.asked, 4.5, key)
+
+
+async def test_a_limit_of_the_egress_is_told_and_a_dispatcher_that_is_gone_hurts_nobody(
+    autojump_clock: object,
+) -> None:
+    """The request has its answer anyway."""
+    office = Office()
+    await office.desk.report_egress(20.0)
+    assert (await office.dispatcher.open_inbox().receive()).message == EgressLimited(20.0)
+    office.dispatcher.close()
+    await office.desk.report_egress(20.0)
 
 
 async def test_a_lease_is_given_back_even_while_the_request_is_being_cancelled(

@@ -338,7 +338,7 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
             '[[account]]\nname = "a"\ncredentials = "x"\nfollow = "never"',
             ("account[0].credentials", "account[0].follow"),
         ),
-        ("[cooldown]\nladder = [1]", ("cooldown.ladder",)),
+        ("[cooldown]\nladder = [1]", ()),
         ("[refresh]\nahead = 1\n[oauth]\nclient_id = 'x'", ("refresh.ahead", "oauth.client_id")),
         ("[probe]\nenabled = false\n[client]\nmanage = false", ()),
         ("[client]\nmanage = true\nreplace = true", ("client.manage", "client.replace")),
