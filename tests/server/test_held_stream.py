@@ -119,3 +119,19 @@ async def test_a_client_that_leaves_while_it_is_held_costs_nothing_more(
     (line,) = status["requests"]
     assert (line["status"], line["terminal"]) == (499, "client_closed")
     assert len(upstream.requests) == 1
+
+
+async def test_streams_that_are_held_for_one_account_do_not_come_back_all_at_once(
+    autojump_clock: object,
+) -> None:
+    """Twenty clients wait for the same moment; the account meets them over two seconds."""
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", rate_limited(retry_after=60), then=text_stream("hello"))
+    async with program_in_memory(HOLD, upstream) as program:
+        await ask(program, stream=False)
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask, program)
+    came_back = [seen.started_at for seen in upstream.requests[1:]]
+    assert len(came_back) == 20
+    assert max(came_back) - min(came_back) > 1

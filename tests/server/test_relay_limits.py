@@ -293,3 +293,13 @@ async def test_a_configured_ladder_is_climbed_by_failures_in_a_row(autojump_cloc
         assert (await ask(program)).status == 200
         assert (await ask(program)).status == 429
         assert (await ask(program)).header("retry-after") == "60"
+
+
+async def test_a_burst_after_a_wait_is_judged_afresh(autojump_clock: object) -> None:
+    """The only account is at a burst twice: two short waits, and nobody takes it for the egress."""
+    short = rate_limited(retry_after=1, windows=HEALTHY)
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", short, short, then=text_message("calm"))
+    async with program_in_memory(pool(1), upstream) as program:
+        answer = await ask(program)
+        assert (answer.status, answer.header("x-supervisor-attempts")) == (200, "3")
