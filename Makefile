@@ -45,6 +45,10 @@ demo: .venv/.installed ## Start it on three made-up accounts: nothing to configu
 test: .venv/.development clients check ## All checks and all tests; make test ARGS="tests/protocol -x"
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: sweep
+sweep: .venv/.development clients ## The tests that repeat themselves, as often as the promises say; takes long
+	@TEST_SWEEP=1 $(BIN)/python -m pytest -m sweep --timeout 3600 $(ARGS)
+
 .PHONY: check
 check: .venv/.development ## Formatting, lint, types, purity and wiring; no other tests
 	$(BIN)/ruff format --quiet --check --diff $(CODE)
