@@ -1,9 +1,10 @@
-"""Chooses who serves a request. The decisions are in `protocol.dispatch`."""
+"""Chooses who serves a request. The decisions are in `protocol.dispatch` and `protocol.waiting`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
 import trio
 
 from actors.mailbox import ActorStopped, Envelope, Mailbox, Reply
@@ -22,15 +23,16 @@ from actors.messages import (
 )
 from actors.runtime import Context
 from protocol import dispatch as machine
-from protocol import egress
-from protocol.dispatch import DispatchState, Lease, Refusal
+from protocol import egress, waiting
+from protocol.dispatch import DispatchState, Later, Lease, Refusal
+from protocol.waiting import Line, Waiter
 
 CLIENTS_MAX = 256
 """Credentials of clients that are followed one by one; those past it are served all the same."""
 
 
 class DispatcherActor:
-    """Answers every ask from its snapshots, at once.
+    """Answers every ask from its snapshots: at once, or when the ramp of an account lets it.
 
     `initial` gives the state before any snapshot has come, `accounts` the mailboxes of the
     account actors, and `adopt` starts an actor for a client's credential seen for the first time.
@@ -53,66 +55,114 @@ class DispatcherActor:
             # No wait: an account whose mailbox is full pushes a snapshot with its next message.
             _ask_for_snapshot(mailbox)
         context.ready()
-        async for envelope in context.mailbox:
-            message = envelope.message
-            if isinstance(message, Acquire | Again):
-                state, outcome = _choice(state, message)
-                # Before it is handed over: a lease that the next life does not know of would be
-                # given twice, and its release would count for another's.
-                context.publish(state)
-                state = self._hand_over(state, outcome, envelope.reply_to(message))
-            else:
-                state = self._step(state, message, envelope)
-            context.publish(state)
+        await _Life(context, state, self._adopt).run()
 
-    def _step(
+
+class _Life:
+    """One incarnation: its state, and who waits in line. The replies of those are open asks of the
+    inbox, so a crash fails them and they are asked again."""
+
+    def __init__(
         self,
+        context: Context[DispatcherMessage, DispatchState],
         state: DispatchState,
-        message: Release
-        | EgressLimited
-        | AccountChanged
-        | AccountRemoved
-        | Describe
-        | Restrategize,
-        envelope: Envelope[DispatcherMessage],
-    ) -> DispatchState:
-        match message:
+        adopt: Callable[[str], None],
+    ) -> None:
+        self._context = context
+        self._state = state
+        self._adopt = adopt
+        self._line = Line()
+        self._replies: dict[int, Reply[Lease | Refusal]] = {}
+        self._tickets = 0
+
+    async def run(self) -> None:
+        try:
+            while True:
+                envelope = await self._next()
+                if envelope is None or envelope.reply is not None:
+                    # Who waits comes before who has just come. (A told message comes first: to
+                    # publish anything before it has taken effect would lose it in a crash.)
+                    self._let_through()
+                if envelope is not None:
+                    self._handle(envelope)
+                    self._context.publish(self._state)
+                    self._let_through()
+        except trio.EndOfChannel:
+            self._let_through(patient=False)
+
+    async def _next(self) -> Envelope[DispatcherMessage] | None:
+        """The next message; None when somebody in line is due before one comes."""
+        # Nobody in line: no deadline. An actor waits for its next message as long as it takes.
+        with trio.move_on_at(waiting.due(self._state, self._line)):
+            return await self._context.mailbox.receive()
+        return None
+
+    def _handle(self, envelope: Envelope[DispatcherMessage]) -> None:
+        state = self._state
+        match envelope.message:
+            case Acquire() | Again() as question:
+                self._choose(question, envelope.reply_to(question))
             case Release() as release:
-                return machine.released(state, release)
+                self._state = machine.released(state, release)
             case EgressLimited() as event:
-                return egress.limited(state, event, trio.current_time())
+                self._state = egress.limited(state, event, trio.current_time())
             case AccountChanged() as event:
-                return machine.changed(state, event)
+                self._state = machine.changed(state, event)
             case AccountRemoved() as event:
-                return machine.removed(state, event)
+                self._state = machine.removed(state, event)
             case Describe() as question:
                 envelope.reply_to(question).send(state)
-                return state
             case Restrategize(strategy=strategy):
-                return machine.restrategized(state, strategy)
+                self._state = machine.restrategized(state, strategy)
 
-    def _hand_over(
-        self, state: DispatchState, outcome: Lease | Refusal, reply: Reply[Lease | Refusal]
-    ) -> DispatchState:
+    def _choose(self, question: Acquire | Again, reply: Reply[Lease | Refusal]) -> None:
+        now = trio.current_time()
+        if isinstance(question, Acquire):
+            ask = question
+            self._state, outcome = waiting.choose(self._state, self._line, ask, now)
+        else:
+            ask = question.ask
+            self._state, outcome = machine.choose_again(self._state, question, now)
+        if isinstance(outcome, Later):
+            self._tickets += 1
+            self._wait(Waiter(self._tickets, ask, now, outcome.account), reply)
+        else:
+            self._hand_over(outcome, reply)
+
+    def _wait(self, waiter: Waiter, reply: Reply[Lease | Refusal]) -> None:
+        self._line = waiting.joined(self._line, waiter)
+        self._replies[waiter.ticket] = reply
+
+    def _let_through(self, *, patient: bool = True) -> None:
+        """Everybody in line who need not wait any more; all of them without patience."""
+        now = trio.current_time()
+        at = now if patient else waiting.NEVER
+        while (waiter := waiting.ready(self._state, self._line, at)) is not None:
+            self._line = waiting.left(self._line, waiter)
+            reply = self._replies.pop(waiter.ticket)
+            if not reply.open:
+                continue  # the asker has left
+            self._state, outcome = waiting.choose_for(self._state, waiter, now, patient=patient)
+            if isinstance(outcome, Later):
+                self._wait(msgspec.structs.replace(waiter, account=outcome.account), reply)
+            else:
+                self._hand_over(outcome, reply)
+
+    def _hand_over(self, outcome: Lease | Refusal, reply: Reply[Lease | Refusal]) -> None:
+        # Before it is handed over: a lease that the next life does not know of would be given
+        # twice, and its release would count for another's.
+        self._context.publish(self._state)
         taken = reply.send(outcome)
         if isinstance(outcome, Refusal):
-            return state
+            return
+        state = self._state
         if not taken:  # the asker has left: the lease comes back
-            return machine.released(state, machine.Release(outcome.id, outcome.account))
-        if not state.strategy.pool and outcome.account not in state.accounts:
+            self._state = machine.released(state, Release(outcome.id, outcome.account))
+            self._context.publish(self._state)
+        elif not state.strategy.pool and outcome.account not in state.accounts:
             clients = sum(known.spec.kind == "client" for known in state.accounts.values())
             if clients < CLIENTS_MAX:
                 self._adopt(outcome.account)
-        return state
-
-
-def _choice(
-    state: DispatchState, message: Acquire | Again
-) -> tuple[DispatchState, Lease | Refusal]:
-    now = trio.current_time()
-    if isinstance(message, Acquire):
-        return egress.choose(state, message, now)
-    return machine.choose_again(state, message, now)
 
 
 def _ask_for_snapshot(mailbox: Mailbox[AccountMessage]) -> None:

@@ -88,11 +88,13 @@ class Cooldown(msgspec.Struct, frozen=True):
 
     def covers(self, model: str | None, betas: tuple[str, ...]) -> bool:
         """Whether it stands in the way of a request for `model` with `betas`."""
+        if self.scope is Scope.ACCOUNT:
+            return True
         if self.scope is Scope.MODEL_FAMILY:
             return model is not None and model_family(model) == self.target
         if self.scope is Scope.BETA:
             return wants_beta(betas, self.target)
-        return self.scope is Scope.ACCOUNT
+        return False
 
     @property
     def limits(self) -> bool:
@@ -143,6 +145,11 @@ class AccountState(msgspec.Struct, frozen=True):
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """By what the members of a pool are sorted: priority, then configuration order."""
+        return self.spec.priority, self.spec.order
+
     def active_cooldowns(self, now: float) -> tuple[Cooldown, ...]:
         """The benches still in force at `now` (monotonic seconds)."""
         return tuple(cooldown for cooldown in self.cooldowns if cooldown.active(now))
@@ -154,10 +161,12 @@ class AccountState(msgspec.Struct, frozen=True):
 
         Without them, the account as a whole is meant.
         """
-        if not self.cooldowns:
-            return None
-        ends = [c.until for c in self.active_cooldowns(now) if c.covers(model, betas)]
-        return max(ends) if ends else None
+        last: float | None = None
+        for cooldown in self.cooldowns:  # a loop: this is asked of every account in every choice
+            until = cooldown.until
+            if now < until and (last is None or last < until) and cooldown.covers(model, betas):
+                last = until
+        return last
 
     def status(self, now: float) -> str:
         """disabled > needs_login > cooling > available (`interface.md` rule 9)."""

@@ -6,25 +6,30 @@ sense over all accounts (how many requests each has in flight, which lease comes
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import msgspec
 
-from protocol import routing
-from protocol.accounts import AccountSpec, AccountState, Cooldown
+from protocol import ramp, routing
+from protocol.accounts import AccountSpec, AccountState
 from protocol.affinity import Outage
+from protocol.dispatch_state import DispatchState, Strategy
+from protocol.eligibility import back_at, ineligible, out, passed_by, passed_over
 from protocol.leases import (
     AccountChanged,
     AccountRemoved,
     Acquire,
     Again,
+    Later,
     Lease,
     Refusal,
     Release,
 )
+from protocol.members import Members, with_account, with_load
 from protocol.refusals import INELIGIBLE, exhausted, nobody, shown
 from protocol.request import Route
-from protocol.routing import Considered, Policy, Routing, Wish
+from protocol.routing import Choice, Considered, Wish
+from protocol.strategies import Candidate
 
 __all__ = [
     "AccountChanged",
@@ -32,6 +37,7 @@ __all__ = [
     "Acquire",
     "Again",
     "DispatchState",
+    "Later",
     "Lease",
     "Refusal",
     "Release",
@@ -44,43 +50,6 @@ __all__ = [
     "removed",
     "restrategized",
 ]
-
-
-class Strategy(msgspec.Struct, frozen=True):
-    """How to choose. Without `pool` no account is configured: the client's own credential passes.
-
-    `base_url` is where such a request goes.
-    """
-
-    pool: bool
-    base_url: str
-    any_use: bool = False
-    policy: Policy = Policy()
-
-    @property
-    def name(self) -> str:
-        """As in the configuration."""
-        return self.policy.name
-
-
-class DispatchState(msgspec.Struct, frozen=True):
-    """Snapshots by name, requests in flight by name, and the next lease's number.
-
-    A lease below `first_lease` was given by a life whose state is lost: it is not counted here.
-    """
-
-    strategy: Strategy
-    accounts: dict[str, AccountState] = {}
-    in_flight: dict[str, int] = {}
-    next_lease: int = 1
-    first_lease: int = 1
-    routing: Routing = Routing()
-    egress: Cooldown | None = None
-
-    def members(self) -> list[AccountState]:
-        """The configured accounts, first choice first: by priority, ties by configuration order."""
-        configured = [s for s in self.accounts.values() if s.spec.kind != "client"]
-        return sorted(configured, key=lambda s: (s.spec.priority, s.spec.order))
 
 
 LEASES_PER_LIFE = 2**32
@@ -102,90 +71,73 @@ def begun(fresh: DispatchState, restored: DispatchState | None, life: int) -> Di
     )
 
 
-def choose(state: DispatchState, ask: Acquire, now: float) -> tuple[DispatchState, Lease | Refusal]:
-    """The account for `ask` at `now` (monotonic seconds), or why there is none."""
+def choose(
+    state: DispatchState, ask: Acquire, now: float
+) -> tuple[DispatchState, Lease | Refusal | Later]:
+    """The account for `ask` at `now` (monotonic seconds), or why there is none.
+
+    Later only for who is patient (`Acquire.patient_until`); he has used his turn all the same, so
+    that the next one may get an account that has room.
+    """
     if not state.strategy.pool:
         return _pass_through(state, ask, now)
     if ask.pinned is not None:
         return _pinned(state, ask, now)
-    passed: dict[str, str] = {}
-    eligible: list[AccountState] = []
-    free: list[AccountState] = []
-    for member in state.members():
-        reason = _ineligible(state, member.spec, ask, member.enabled)
-        if reason is None:
-            eligible.append(member)
-            reason = _passed_over(state, member, ask, now)
-        if reason is None:
-            free.append(member)
-        else:
-            passed[member.name] = reason
-    if not eligible:
-        return state, nobody(ask, passed)
-    if ask.route is Route.OTHER:
-        return _lease(state, eligible[0].spec, ("first by priority",), now, why="priority")
-    if not free:
+    members = state.pool()
+    passed = passed_by(state, members, ask, now)
+    free: Sequence[Candidate] = members.candidates
+    if passed:
+        free = [candidate for candidate in free if candidate.name not in passed]
+    if not free or ask.route is Route.OTHER:
+        eligible = [s for s in members.states if passed.get(s.name) not in INELIGIBLE]
+        if not eligible:
+            return state, nobody(ask, passed)
+        if ask.route is Route.OTHER:
+            return _lease(state, eligible[0].spec, ("first by priority",), now, why="priority")
         return state, _exhausted(state, eligible, ask, now, passed)
-    return _among(state, free, ask, now, passed)
-
-
-def _passed_over(
-    state: DispatchState, account: AccountState, ask: Acquire, now: float
-) -> str | None:
-    """Why an account that may serve `ask` cannot now; None when it can."""
-    if account.name in ask.tried:
-        return "tried"
-    if account.available_at(now, ask.model, ask.betas) is not None:
-        return "cooling"
-    limited = routing.limited_until(state.routing, account, now)
-    return None if limited is None else "requests_per_minute"
-
-
-def _back_at(state: DispatchState, account: AccountState, ask: Acquire, now: float) -> float | None:
-    """When an account can serve `ask` again, cooldowns and our own limit together; None: now."""
-    rests_until = account.available_at(now, ask.model, ask.betas)
-    ends = (rests_until, routing.limited_until(state.routing, account, now))
-    return max((end for end in ends if end is not None), default=None)
+    return _among(state, members, free, ask, now, passed)
 
 
 def _among(
     state: DispatchState,
-    free: list[AccountState],
+    members: Members,
+    free: Sequence[Candidate],
     ask: Acquire,
     now: float,
     passed: dict[str, str],
-) -> tuple[DispatchState, Lease | Refusal]:
+) -> tuple[DispatchState, Lease | Later]:
     """A lease on one of `free`, which all can serve; `passed` are the others, and why."""
     policy = state.strategy.policy
-    candidates = [routing.candidate(s, state.in_flight.get(s.name, 0), _windows(s)) for s in free]
 
     def outage(name: str) -> Outage | None:
         known = state.accounts.get(name)
         if known is not None and passed.get(name) in ("model", "owner"):
             return None
-        back_at = None if known is None else _back_at(state, known, ask, now)
-        return routing.outage_of(known, back_at, tried=name in ask.tried, now=now)
+        end = None if known is None else back_at(state, known, ask, now)
+        return routing.outage_of(known, end, tried=name in ask.tried, now=now)
 
+    crowded = [members.candidates[place] for place in members.crowded]
+    over = [c.name for c in crowded if c.name not in passed and c.over(policy.switch_at, ask.at)]
     wish = Wish(ask.session, now, ask.at)
-    after, arranged = routing.arrange(state.routing, policy, wish, candidates, outage)
-    choice = routing.considered(arranged, policy, ask.at, passed)
-    state = msgspec.structs.replace(state, routing=after)
-    spec = state.accounts[arranged.order[0].name].spec
-    return _lease(state, spec, routing.told(choice, state.accounts), now, choice=choice)
-
-
-def _windows(account: AccountState) -> dict[str, tuple[float, float]]:
-    """Utilization and reset of the known windows; one without a reset never ends by itself."""
-    return {
-        name: (window.utilization, math.inf if window.resets_at is None else window.resets_at)
-        for name, window in account.quota.windows.items()
-        if window.utilization is not None
-    }
+    after, arranged = routing.arrange(state.routing, policy, wish, free, outage, over)
+    chosen, traffic = arranged.first, state.traffic
+    if arranged.why != "session":  # who is at home here is no part of the herd
+        missing = out(state, passed, ask, now) + (over if chosen.name not in over else [])
+        traffic = ramp.began(traffic, chosen.name, chosen.in_flight, missing, now)
+        opens_at = traffic.opens_at(chosen.name, chosen.in_flight)
+        if now < opens_at and now < ask.patient_until:
+            turned = msgspec.structs.replace(state.routing, turn=after.turn)
+            later = msgspec.structs.replace(state, routing=turned, prepared=members)
+            return later, Later(chosen.name)
+    reasons = routing.told(arranged, passed, over, state.accounts)
+    spec = state.accounts[chosen.name].spec
+    ready = msgspec.structs.replace(state, routing=after, traffic=traffic, prepared=members)
+    return _lease(ready, spec, reasons, now, choice=Choice(arranged, passed))
 
 
 def choose_again(
     state: DispatchState, ask: Again, now: float
-) -> tuple[DispatchState, Lease | Refusal]:
+) -> tuple[DispatchState, Lease | Refusal | Later]:
     """A second lease on the same account, if it may still serve."""
     account = state.accounts.get(ask.account)
     if account is None or (
@@ -196,7 +148,7 @@ def choose_again(
 
 
 def _can_serve(state: DispatchState, account: AccountState, ask: Acquire, now: float) -> bool:
-    return account.status(now) == "available" and _back_at(state, account, ask, now) is None
+    return account.status(now) == "available" and back_at(state, account, ask, now) is None
 
 
 def released(state: DispatchState, event: Release) -> DispatchState:
@@ -207,13 +159,20 @@ def released(state: DispatchState, event: Release) -> DispatchState:
     left = counts.pop(event.account, 0) - 1
     if left > 0:
         counts[event.account] = left
-    return msgspec.structs.replace(state, in_flight=counts)
+    prepared = with_load(state.pool(), event.account, counts)
+    return msgspec.structs.replace(state, in_flight=counts, prepared=prepared)
 
 
 def changed(state: DispatchState, event: AccountChanged) -> DispatchState:
     """The newest snapshot of an account."""
+    new, known = event.state, state.accounts.get(event.state.name)
+    accounts = {**state.accounts, new.name: new}
+    gained = 0 if known is None else new.counters.successes - known.counters.successes
     return msgspec.structs.replace(
-        state, accounts={**state.accounts, event.state.name: event.state}
+        state,
+        accounts=accounts,
+        traffic=ramp.succeeded(state.traffic, new.name, gained),
+        prepared=with_account(state.pool(), new, accounts),
     )
 
 
@@ -221,7 +180,8 @@ def removed(state: DispatchState, event: AccountRemoved) -> DispatchState:
     """Leases already given run to their end; no new one names this account."""
     accounts = {name: known for name, known in state.accounts.items() if name != event.name}
     kept = routing.forgotten(state.routing, event.name)
-    return msgspec.structs.replace(state, accounts=accounts, routing=kept)
+    traffic = ramp.forgotten(state.traffic, event.name)
+    return msgspec.structs.replace(state, accounts=accounts, routing=kept, traffic=traffic)
 
 
 def restrategized(state: DispatchState, strategy: Strategy) -> DispatchState:
@@ -236,17 +196,24 @@ def _lease(
     now: float,
     *,
     why: str = "",
-    choice: tuple[Considered, ...] = (),
+    choice: Choice | None = None,
 ) -> tuple[DispatchState, Lease]:
     name, number = spec.name, state.next_lease
+    in_flight = {**state.in_flight, name: state.in_flight.get(name, 0) + 1}
     counted = msgspec.structs.replace(
         state,
-        in_flight={**state.in_flight, name: state.in_flight.get(name, 0) + 1},
+        in_flight=in_flight,
         next_lease=number + 1,
         routing=routing.counted(state.routing, name, spec.requests_per_minute, now),
     )
-    choice = choice or (Considered(name, "taken", why),)
-    return counted, Lease(number, name, spec.credential, spec.base_url, reasons, choice)
+    if state.strategy.pool:
+        counted = msgspec.structs.replace(
+            counted,
+            traffic=ramp.leased(state.traffic, name, now),
+            prepared=with_load(state.pool(), name, in_flight),
+        )
+    told = choice or (Considered(name, "taken", why),)
+    return counted, Lease(number, name, spec.credential, spec.base_url, reasons, told)
 
 
 def _pass_through(
@@ -273,25 +240,14 @@ def _pinned(
             "unknown_account",
             f"there is no account {shown(ask.pinned)}; `supervisor status` lists the accounts",
         )
-    reason = _ineligible(state, account.spec, ask, account.enabled)
+    reason = ineligible(state, account.spec, ask, account.enabled)
     if reason is not None:
         cause = "wrong_model" if reason == "model" else "no_credential"
         return state, Refusal(cause, f"account {account.name!r} {INELIGIBLE[reason]}")
-    reason = _passed_over(state, account, ask, now)
+    reason = passed_over(state, account, ask, now)
     if reason is not None:
         return state, _exhausted(state, [account], ask, now, {account.name: reason})
     return _lease(state, account.spec, ("asked for by name",), now, why="pinned")
-
-
-def _ineligible(state: DispatchState, spec: AccountSpec, ask: Acquire, enabled: bool) -> str | None:
-    """Why an account may not serve `ask`, whatever its limits; None when it may."""
-    if not enabled:
-        return "disabled"
-    if not spec.may_serve(ask.model):
-        return "model"
-    if not ask.owner and not state.strategy.any_use and spec.credential is not None:
-        return "owner" if spec.credential.subscription else None
-    return None
 
 
 def _exhausted(
@@ -301,5 +257,5 @@ def _exhausted(
     now: float,
     passed: dict[str, str],
 ) -> Refusal:
-    ends = [end for s in eligible if (end := _back_at(state, s, ask, now)) is not None]
+    ends = [end for s in eligible if (end := back_at(state, s, ask, now)) is not None]
     return exhausted(eligible, ends, now, passed)

@@ -23,7 +23,7 @@ import msgspec
 
 from protocol import dispatch
 from protocol.accounts import Cooldown, Scope
-from protocol.dispatch import Acquire, DispatchState, Lease, Refusal
+from protocol.dispatch import Acquire, DispatchState, Later, Lease, Refusal
 from protocol.request import Route
 from protocol.verdict import BURST, BURST_SECONDS_MAX
 
@@ -34,7 +34,9 @@ class EgressLimited(msgspec.Struct, frozen=True):
     seconds: float | None = None
 
 
-def choose(state: DispatchState, ask: Acquire, now: float) -> tuple[DispatchState, Lease | Refusal]:
+def choose(
+    state: DispatchState, ask: Acquire, now: float
+) -> tuple[DispatchState, Lease | Refusal | Later]:
     """`dispatch.choose`, for requests that may have to wait for the egress."""
     if not state.strategy.pool or ask.route is Route.OTHER:
         return dispatch.choose(state, ask, now)
@@ -47,7 +49,9 @@ def choose(state: DispatchState, ask: Acquire, now: float) -> tuple[DispatchStat
     if isinstance(outcome, Refusal) and ask.betas and not ask.tried:
         # A beta that no account is known to have: the upstream's own refusal tells the client more
         # than ours could, and a granted beta is found so.
-        after, outcome = dispatch.choose(state, msgspec.structs.replace(ask, betas=()), now)
+        # Nobody waits for that.
+        bare = msgspec.structs.replace(ask, betas=(), patient_until=0.0)
+        after, outcome = dispatch.choose(state, bare, now)
     if isinstance(outcome, Lease) and (
         ask.after_burst or _bursting(state, now, besides=(outcome.account,))
     ):
@@ -83,10 +87,12 @@ def refused(state: DispatchState, now: float) -> Refusal | None:
 
 def _bursting(state: DispatchState, now: float, besides: tuple[str, ...] = ()) -> list[float]:
     """When the benches end of the accounts that rest for a burst (monotonic seconds)."""
+    members = state.pool()
+    closely = [members.states[place] for place in members.closely]  # who rests is among them
     return [
         cooldown.until
-        for account in state.members()
-        if account.name not in besides
-        for cooldown in account.active_cooldowns(now)
-        if cooldown.reason == BURST
+        for account in closely
+        if account.cooldowns and account.name not in besides
+        for cooldown in account.cooldowns
+        if cooldown.reason == BURST and cooldown.active(now)
     ]

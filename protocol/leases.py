@@ -7,15 +7,15 @@ import msgspec
 from protocol.accounts import AccountState, Credential
 from protocol.question import Question
 from protocol.request import Route
-from protocol.routing import Considered
+from protocol.routing import Choice, Considered
 
 
 class Lease(msgspec.Struct, frozen=True):
     """Permission for one attempt: who pays, with which credential, at which upstream.
 
-    `credential` None means the client's own. `reasons` says why this account, for people;
-    `considered` is the same as data, with every account there was. `after_burst`: if this attempt
-    meets a short limit too, it is the egress's (`protocol.egress`).
+    `credential` None means the client's own. `reasons` says why this account, for people.
+    `after_burst`: if this attempt meets a short limit too, it is the egress's (`protocol.egress`).
+    `waited_for`: the account in whose ramp the request waited (`protocol.ramp`), else empty.
     """
 
     id: int
@@ -23,8 +23,19 @@ class Lease(msgspec.Struct, frozen=True):
     credential: Credential | None
     base_url: str
     reasons: tuple[str, ...] = ()
-    considered: tuple[Considered, ...] = ()
+    choice: Choice | tuple[Considered, ...] = ()
     after_burst: bool = False
+    waited_for: str = ""
+
+    @property
+    def considered(self) -> tuple[Considered, ...]:
+        """`reasons` as data, with every account there was; worked out when it is asked for."""
+        choice = self.choice
+        known = choice.considered() if isinstance(choice, Choice) else choice
+        return (
+            *known,
+            *([Considered(self.waited_for, "waited", "ramp")] if self.waited_for else []),
+        )
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -41,12 +52,19 @@ class Refusal(msgspec.Struct, frozen=True):
     considered: tuple[Considered, ...] = ()
 
 
+class Later(msgspec.Struct, frozen=True):
+    """The account that would serve is in its ramp and has as much in flight as that allows."""
+
+    account: str
+
+
 class Acquire(Question[Lease | Refusal], frozen=True):
     """A request asks for an account; `tried` names those that already failed it, one of them
     `after_burst` with a short limit.
 
     `session` is the client's own name for its conversation. `at` is when the request came, in epoch
-    seconds: what is known of quota is dated so.
+    seconds: what is known of quota is dated so. `patient_until` (monotonic seconds): so long it may
+    be made to wait for a ramp (`protocol.ramp`); by default not at all.
     """
 
     route: Route
@@ -59,6 +77,7 @@ class Acquire(Question[Lease | Refusal], frozen=True):
     at: float = 0.0
     betas: tuple[str, ...] = ()
     after_burst: bool = False
+    patient_until: float = 0.0
 
 
 class Again(Question[Lease | Refusal], frozen=True):

@@ -6,7 +6,7 @@ the dispatcher's state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from protocol.local_limit import Sent
 from protocol.strategies import NO_WINDOWS, Candidate, Turn, Windows
 
 FOREVER = float("inf")
+TAKEN_FOR_SESSION = ("session", "stand_in")
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -36,10 +37,12 @@ class Routing(msgspec.Struct, frozen=True):
 
 
 class Considered(msgspec.Struct, frozen=True):
-    """One account in a choice. `outcome`: taken | next (would have been tried later) | passed.
+    """One account in a choice. `outcome`: taken | next (would have been tried later) | passed |
+    waited (the request waited for it; it is listed as what became of it, too).
 
     `why`, taken: a strategy's name, session, stand_in, pinned, priority, again, client. next:
     order, priority, switch_at. passed: tried, cooling, requests_per_minute, disabled, model, owner.
+    waited: ramp.
     """
 
     account: str
@@ -56,10 +59,48 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Arranged(msgspec.Struct, frozen=True):
-    """The candidates, the one to take first, and why that one."""
+    """Which of the `candidates` is taken, and why; `turn` and `epoch` are those of the choice."""
 
-    order: tuple[Candidate, ...]
+    first: Candidate
     why: str
+    candidates: Sequence[Candidate]
+    policy: Policy
+    turn: Turn
+    epoch: float
+
+    @property
+    def order(self) -> tuple[Candidate, ...]:
+        """All of them, the taken one first; worked out when somebody wants to know."""
+        if self.why in TAKEN_FOR_SESSION:
+            return (self.first, *[c for c in self.candidates if c is not self.first])
+        policy = self.policy
+        _, order = strategies.ranked(
+            policy.name, self.turn, self.candidates, self.epoch, policy.switch_at
+        )
+        return order
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Everybody of a choice: those arranged, and by name why others were `passed` over."""
+
+    arranged: Arranged
+    passed: Mapping[str, str]
+
+    def considered(self) -> tuple[Considered, ...]:
+        """Who was taken, who would be next, and who was passed over, why."""
+        first, *rest = self.arranged.order
+        return (
+            Considered(first.name, "taken", self.arranged.why),
+            *[Considered(c.name, "next", self._later(c)) for c in rest],
+            *[Considered(name, "passed", why) for name, why in self.passed.items()],
+        )
+
+    def _later(self, other: Candidate) -> str:
+        arranged = self.arranged
+        if other.priority > arranged.first.priority:
+            return "priority"
+        over = other.windows and other.over(arranged.policy.switch_at, arranged.epoch)
+        return "switch_at" if over else "order"
 
 
 def candidate(account: AccountState, in_flight: int, windows: Windows = NO_WINDOWS) -> Candidate:
@@ -82,23 +123,26 @@ def arrange(
     wish: Wish,
     candidates: Sequence[Candidate],
     outage: Callable[[str], Outage | None],
+    over: Collection[str] | None = None,
 ) -> tuple[Routing, Arranged]:
     """Who comes first among `candidates` (available, by priority and configuration order).
 
-    `outage` says why an account that is not the first choice did not serve: since when and until
+    `over` names those past their `switch_at`, where that is known already. `outage` says why an account that is not the first choice did not serve: since when and until
     when it is out, None when it is well but may not serve this request.
     """
+    if over is None:
+        over = [c.name for c in candidates if c.over(policy.switch_at, wish.epoch)]
     session = wish.session if policy.affinity_seconds else None
     if session is None:
-        return _by_strategy(routing, policy, wish, candidates)
+        return _by_strategy(routing, policy, wish, candidates, over)
     home = routing.sessions.home(session, wish.now, policy.affinity_seconds)
-    kept = _kept(home, policy, wish, candidates) if home is not None else None
+    kept = _kept(home, wish, candidates, over) if home is not None else None
     if home is not None and kept is not None:
-        order = (kept, *(c for c in candidates if c is not kept))
-        arranged = Arranged(order, "session" if kept.name == home.account else "stand_in")
+        why = "session" if kept.name == home.account else "stand_in"
+        arranged = Arranged(kept, why, candidates, policy, routing.turn, wish.epoch)
     else:
-        routing, arranged = _by_strategy(routing, policy, wish, candidates)
-    chosen = arranged.order[0].name
+        routing, arranged = _by_strategy(routing, policy, wish, candidates, over)
+    chosen = arranged.first.name
     why_away = None if home is None or chosen == home.account else outage(home.account)
     sessions = affinity.remembered(
         routing.sessions,
@@ -111,18 +155,21 @@ def arrange(
 
 
 def _by_strategy(
-    routing: Routing, policy: Policy, wish: Wish, candidates: Sequence[Candidate]
+    routing: Routing,
+    policy: Policy,
+    wish: Wish,
+    candidates: Sequence[Candidate],
+    over: Collection[str],
 ) -> tuple[Routing, Arranged]:
-    turn, order = strategies.ranked(
-        policy.name, routing.turn, candidates, wish.epoch, policy.switch_at
-    )
-    if turn is not routing.turn:
+    before = routing.turn
+    turn, first = strategies.taken(policy.name, before, candidates, wish.epoch, over)
+    if turn is not before:
         routing = msgspec.structs.replace(routing, turn=turn)
-    return routing, Arranged(order, policy.name)
+    return routing, Arranged(first, policy.name, candidates, policy, before, wish.epoch)
 
 
 def _kept(
-    home: Home, policy: Policy, wish: Wish, candidates: Sequence[Candidate]
+    home: Home, wish: Wish, candidates: Sequence[Candidate], over: Collection[str]
 ) -> Candidate | None:
     """The session's account, unless one of its priority or a better has more left (`switch_at`)."""
     known = {c.name: c for c in candidates if c.name in (home.account, home.stand_in)}
@@ -130,11 +177,8 @@ def _kept(
     def serves(name: str) -> bool:
         own = known.get(name)
         return own is not None and not (
-            own.over(policy.switch_at, wish.epoch)
-            and any(
-                other.priority <= own.priority and not other.over(policy.switch_at, wish.epoch)
-                for other in candidates
-            )
+            name in over
+            and any(c.priority <= own.priority and c.name not in over for c in candidates)
         )
 
     name = affinity.wanted(home, serves, wish.now)
@@ -181,24 +225,6 @@ def forgotten(routing: Routing, name: str) -> Routing:
     )
 
 
-def considered(
-    arranged: Arranged, policy: Policy, epoch: float, passed: Mapping[str, str]
-) -> tuple[Considered, ...]:
-    """Everybody of a choice: who was taken, who would be next, and who was `passed` over, why."""
-    first, *rest = arranged.order
-    return (
-        Considered(first.name, "taken", arranged.why),
-        *[Considered(c.name, "next", _later(c, first, policy, epoch)) for c in rest],
-        *[Considered(name, "passed", why) for name, why in passed.items()],
-    )
-
-
-def _later(other: Candidate, first: Candidate, policy: Policy, epoch: float) -> str:
-    if other.priority > first.priority:
-        return "priority"
-    return "switch_at" if other.windows and other.over(policy.switch_at, epoch) else "order"
-
-
 _TOLD = {
     "tried": "was tried",
     "cooling": "is cooling",
@@ -208,21 +234,27 @@ _TOLD = {
 _TOLD_TAKEN = {"session": "the session's account", "stand_in": "the session's stand-in"}
 
 
-def told(choice: Sequence[Considered], accounts: Mapping[str, AccountState]) -> tuple[str, ...]:
+def told(
+    arranged: Arranged,
+    passed: Mapping[str, str],
+    over: Collection[str],
+    accounts: Mapping[str, AccountState],
+) -> tuple[str, ...]:
     """A choice in short texts for the log: why the taken one, and who stood before it and could not.
 
-    Fill-first goes by place alone; elsewhere everybody of the same or a better priority might have
+    `passed` and `over` come by priority and configuration order. Fill-first goes by place alone; elsewhere everybody of the same or a better priority might have
     been the one.
     """
 
-    def place(entry: Considered) -> tuple[int, int]:
-        spec = accounts[entry.account].spec
-        return spec.priority, spec.order
-
-    taken = choice[0]
-    limit = place(taken) if taken.why == "fill-first" else (place(taken)[0] + 1, -1)
-    before = [e for e in choice[1:] if e.why in _TOLD and place(e) < limit]
-    return (
-        _TOLD_TAKEN.get(taken.why, taken.why),
-        *[f"{entry.account} {_TOLD[entry.why]}" for entry in sorted(before, key=place)],
-    )
+    first = arranged.first
+    texts = [_TOLD_TAKEN.get(arranged.why, arranged.why)]
+    whys = {name: why for name, why in passed.items() if why in _TOLD}
+    if over:
+        whys.update((name, "switch_at") for name in over if name != first.name)
+        whys = dict(sorted(whys.items(), key=lambda entry: accounts[entry[0]].place))
+    limit = accounts[first.name].place if arranged.why == "fill-first" else (first.priority + 1,)
+    for name, why in whys.items():
+        if accounts[name].place >= limit:
+            break
+        texts.append(f"{name} {_TOLD[why]}")
+    return tuple(texts)

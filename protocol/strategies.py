@@ -2,12 +2,14 @@
 
 A strategy acts inside one priority and ties go by configuration order (`interface.md` rule 8). An
 account from `switch_at` on comes after those below it, and is never left out. Only the choice that
-stands first moves the turn: what comes after it is said for people.
+stands first moves the turn: what comes after it is said for people. So every strategy has two
+halves: who is taken, for every request, and the order of all, for whoever asks why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +26,7 @@ RESET_GRAIN_SECONDS = 60.0
 
 
 _NEVER = float("inf")
+_NO_END = (_NEVER, _NEVER)
 _UNKNOWN = (0.0, 0.0)
 
 
@@ -37,6 +40,18 @@ class Candidate(msgspec.Struct, frozen=True):
     in_flight: int = 0
     requests_since_start: int = 0
     windows: Windows = NO_WINDOWS
+
+    def loaded(self, in_flight: int) -> Candidate:
+        """The same with so many requests in flight."""
+        return Candidate(
+            self.name,
+            self.priority,
+            self.order,
+            self.weight,
+            in_flight,
+            self.requests_since_start,
+            self.windows,
+        )
 
     def over(self, switch_at: Mapping[str, float], now: float) -> bool:
         """Whether a running window is at its threshold; thresholds by window name."""
@@ -61,28 +76,54 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 Order = Sequence[Candidate]
-Strategy = Callable[[Turn, Order, float], tuple[Turn, Order]]
+
+
+class Strategy(NamedTuple):
+    """`take`: who it is now, and the turn after. `rank`: all of them, that one first."""
+
+    take: Callable[[Turn, Order, float], tuple[Turn, Candidate]]
+    rank: Callable[[Turn, Order, float], Order]
+
+
+def taken(
+    strategy: str, turn: Turn, candidates: Order, now: float, over: Collection[str] = ()
+) -> tuple[Turn, Candidate]:
+    """The first choice among `candidates`, and the turn after it.
+
+    `candidates` come in configuration order inside each priority, the best priority first; at
+    least one. `over` names those that are past `switch_at`. `now` is in epoch seconds, for quota
+    windows.
+    """
+    return STRATEGIES[strategy].take(turn, _below(_best(candidates), over), now)
 
 
 def ranked(
     strategy: str, turn: Turn, candidates: Order, now: float, switch_at: Mapping[str, float]
 ) -> tuple[Turn, tuple[Candidate, ...]]:
-    """All of `candidates`, first choice first, and the turn after that choice.
+    """All of `candidates`, first choice first, and the turn after that choice; as `taken`.
 
-    `candidates` come in configuration order inside each priority, the best priority first. Only
-    the best priority is shared by the strategy; the others follow as they are. `now` is in epoch
-    seconds, for quota windows.
+    Only the best priority is shared by the strategy; the others follow as they are.
     """
-    best = [c for c in candidates if c.priority == candidates[0].priority]
+    best = _best(candidates)
+    over = {c.name for c in best if c.windows and c.over(switch_at, now)}
+    below = _below(best, over)
+    after, _ = STRATEGIES[strategy].take(turn, below, now)
+    order = STRATEGIES[strategy].rank(turn, below, now)
     others = candidates[len(best) :]
-    below = [c for c in best if not (c.windows and c.over(switch_at, now))]
-    if not below:
-        below = best
-    turn, order = STRATEGIES[strategy](turn, below, now)
     if len(below) == len(best):
-        return turn, (*order, *others)
-    names = {c.name for c in below}
-    return turn, (*order, *(c for c in best if c.name not in names), *others)
+        return after, (*order, *others)
+    return after, (*order, *(c for c in best if c.name in over), *others)
+
+
+def _best(candidates: Order) -> Order:
+    priority = candidates[0].priority
+    if candidates[-1].priority == priority:
+        return candidates
+    return [c for c in candidates if c.priority == priority]
+
+
+def _below(best: Order, over: Collection[str]) -> Order:
+    return ([c for c in best if c.name not in over] or best) if over else best
 
 
 def forgotten(turn: Turn, name: str) -> Turn:
@@ -96,82 +137,142 @@ def forgotten(turn: Turn, name: str) -> Turn:
     )
 
 
-def _fill_first(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Order]:
-    """The first account until it may not serve."""
-    return turn, candidates
+# ------------------------------------------------- fill-first: the first account until it may not
 
 
-def _round_robin(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Order]:
-    """The one after the last one, and round again."""
-    priority = candidates[0].priority
-    last = turn.last.get(priority, -1)
-    start = next((place for place, c in enumerate(candidates) if c.order > last), 0)
-    order = (*candidates[start:], *candidates[:start])
-    last_after = {**turn.last, priority: order[0].order}
-    return msgspec.structs.replace(turn, last=last_after), order
+def _fill_first(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Candidate]:
+    return turn, candidates[0]
 
 
-def _weighted(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Order]:
-    """Smooth weighted round-robin: everyone gains its weight, the richest pays for all.
+def _as_configured(turn: Turn, candidates: Order, now: float) -> Order:
+    return candidates
+
+
+# -------------------------------------------- round-robin: the one after the last, and round again
+
+
+def _round_robin(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Candidate]:
+    first = candidates[_after_the_last(turn, candidates)]
+    last = {**turn.last, first.priority: first.order}
+    return msgspec.structs.replace(turn, last=last), first
+
+
+def _round(turn: Turn, candidates: Order, now: float) -> Order:
+    start = _after_the_last(turn, candidates)
+    return (*candidates[start:], *candidates[:start])
+
+
+def _after_the_last(turn: Turn, candidates: Order) -> int:
+    last = turn.last.get(candidates[0].priority, -1)
+    return next((place for place, c in enumerate(candidates) if c.order > last), 0)
+
+
+# ------------------------------------------------------------ weighted: smooth weighted round-robin
+
+
+def _weighted(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Candidate]:
+    """Everyone gains its weight, the richest pays for all.
 
     With weights 5, 1 and 1 that gives a a b a c a a: the shares are exact over a cycle, and the
-    heavy one does not take its five in a row. Balances made with other weights would only delay
-    the new shares, so they are dropped.
+    heavy one does not take its five in a row.
+    """
+    before, balances = _balances(turn, candidates)
+    place = balances.index(max(balances))
+    balances[place] -= sum([c.weight for c in candidates])
+    after = {c.name: (c.weight, balance) for c, balance in zip(candidates, balances, strict=True)}
+    return msgspec.structs.replace(turn, smooth={**before, **after}), candidates[place]
+
+
+def _richest_first(turn: Turn, candidates: Order, now: float) -> Order:
+    _, balances = _balances(turn, candidates)
+    return _sorted(candidates, [-balance for balance in balances])
+
+
+def _balances(turn: Turn, candidates: Order) -> tuple[Mapping[str, tuple[int, int]], list[int]]:
+    """What is remembered, and everyone's balance with this turn's weight.
+
+    Balances made with other weights would only delay the new shares, so they are dropped.
     """
     known = turn.smooth
-    total = 0
-    debts: list[int] = []  # negative balances: the smallest is the richest, ties as configured
+    balances: list[int] = []
     for candidate in candidates:
-        weight, balance = known.get(candidate.name, (candidate.weight, 0))
-        if weight != candidate.weight:
-            return _weighted(msgspec.structs.replace(turn, smooth={}), candidates, now)
-        total += weight
-        debts.append(-balance - weight)
-    ranking = sorted(range(len(debts)), key=debts.__getitem__)
-    debts[ranking[0]] += total
-    smooth = {**known}
-    for candidate, debt in zip(candidates, debts, strict=True):
-        smooth[candidate.name] = (candidate.weight, -debt)
-    return msgspec.structs.replace(turn, smooth=smooth), [candidates[at] for at in ranking]
+        weight = candidate.weight
+        entry = known.get(candidate.name)
+        if entry is None:
+            balances.append(weight)
+        elif entry[0] == weight:
+            balances.append(entry[1] + weight)
+        else:
+            return {}, [c.weight for c in candidates]
+    return known, balances
 
 
-def _drain_soonest(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Order]:
-    """What expires first is used up first: by the end of the week, then of the five hours.
+# --------------------------------------- drain-soonest: what expires first is used up first
+
+
+def _drain_soonest(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Candidate]:
+    ends = _ends(candidates, now)
+    return turn, candidates[ends.index(min(ends))]
+
+
+def _by_end(turn: Turn, candidates: Order, now: float) -> Order:
+    return _sorted(candidates, _ends(candidates, now))
+
+
+def _ends(candidates: Order, now: float) -> list[tuple[float, float]]:
+    """When the week of each ends, then its five hours.
 
     An account without a running window loses nothing by waiting, so it comes last.
     """
-
-    keys: list[tuple[float, float]] = []
+    ends: list[tuple[float, float]] = []
     for candidate in candidates:
-        _, week = candidate.windows.get(WEEKLY, _UNKNOWN)
-        _, hours = candidate.windows.get(FIVE_HOURS, _UNKNOWN)
-        keys.append(
+        windows = candidate.windows
+        if not windows:
+            ends.append(_NO_END)
+            continue
+        _, week = windows.get(WEEKLY, _UNKNOWN)
+        _, hours = windows.get(FIVE_HOURS, _UNKNOWN)
+        ends.append(
             (
                 week // RESET_GRAIN_SECONDS if week > now else _NEVER,
                 hours // RESET_GRAIN_SECONDS if hours > now else _NEVER,
             )
         )
-    ranking = sorted(range(len(keys)), key=keys.__getitem__)
-    return turn, [candidates[at] for at in ranking]
+    return ends
 
 
-def _least_used(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Order]:
-    """Fewest in flight, then fewest requests since the start."""
-    return turn, sorted(candidates, key=lambda c: (c.in_flight, c.requests_since_start))
+# ----------------------------- least-used: fewest in flight, then fewest requests since the start
 
 
-def _hybrid(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Order]:
+def _least_used(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Candidate]:
+    return turn, min(candidates, key=_use)
+
+
+def _by_use(turn: Turn, candidates: Order, now: float) -> Order:
+    return sorted(candidates, key=_use)
+
+
+def _use(candidate: Candidate) -> tuple[int, int]:
+    return candidate.in_flight, candidate.requests_since_start
+
+
+# ------------------------------------------------------------------------------------------ hybrid
+
+
+def _hybrid(turn: Turn, candidates: Order, now: float) -> tuple[Turn, Candidate]:
     """Every fresh account once, so that its five hours begin to run; then fill-first.
 
     An account is fresh again when the five-hour window that its touch opened has ended.
     """
-    fresh = [c for c in candidates if _fresh(turn, c, now)]
-    if not fresh:
-        return turn, candidates
-    names = {c.name for c in fresh}
-    order = (*fresh, *(c for c in candidates if c.name not in names))
-    touched = {**turn.touched, order[0].name: now}
-    return msgspec.structs.replace(turn, touched=touched), order
+    for candidate in candidates:
+        if _fresh(turn, candidate, now):
+            touched = {**turn.touched, candidate.name: now}
+            return msgspec.structs.replace(turn, touched=touched), candidate
+    return turn, candidates[0]
+
+
+def _fresh_first(turn: Turn, candidates: Order, now: float) -> Order:
+    return sorted(candidates, key=lambda c: not _fresh(turn, c, now))
 
 
 def _fresh(turn: Turn, candidate: Candidate, now: float) -> bool:
@@ -182,12 +283,17 @@ def _fresh(turn: Turn, candidate: Candidate, now: float) -> bool:
     return touched < ends <= now
 
 
+def _sorted(candidates: Order, keys: Sequence[float] | Sequence[tuple[float, float]]) -> Order:
+    """By key; `sorted` keeps the configuration order of equal ones."""
+    return [candidates[place] for place in sorted(range(len(keys)), key=keys.__getitem__)]
+
+
 STRATEGIES: Mapping[str, Strategy] = {
-    "fill-first": _fill_first,
-    "round-robin": _round_robin,
-    "weighted": _weighted,
-    "drain-soonest": _drain_soonest,
-    "least-used": _least_used,
-    "hybrid": _hybrid,
+    "fill-first": Strategy(_fill_first, _as_configured),
+    "round-robin": Strategy(_round_robin, _round),
+    "weighted": Strategy(_weighted, _richest_first),
+    "drain-soonest": Strategy(_drain_soonest, _by_end),
+    "least-used": Strategy(_least_used, _by_use),
+    "hybrid": Strategy(_hybrid, _fresh_first),
 }
 """By the name in the configuration."""

@@ -27,6 +27,7 @@ from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.egress import EgressLimited
 from protocol.errors import Problem
 from protocol.quota import read
+from protocol.ramp import RAMP_SECONDS
 from protocol.request import Headers
 from protocol.secrets import scrub
 from protocol.usage import Usage
@@ -80,11 +81,20 @@ class Desk:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._patience = RAMP_SECONDS
         self._unsent: list[tuple[Mailbox[AccountMessage], Reported | Used]] = []
 
     async def acquire(self, ask: Acquire) -> Lease | Refusal:
-        """A lease, or why there is none; raises Refused when the dispatcher cannot answer."""
-        return await self._ask_dispatcher(ask)
+        """A lease, or why there is none; raises Refused when the dispatcher cannot answer.
+
+        All the waiting of one request for ramps together is bounded (`protocol.ramp`).
+        """
+        began = trio.current_time()
+        ask = msgspec.structs.replace(ask, patient_until=began + self._patience)
+        try:
+            return await self._ask_dispatcher(ask)
+        finally:
+            self._patience = max(0.0, self._patience - (trio.current_time() - began))
 
     async def acquire_again(self, ask: Acquire, account: str) -> Lease | Refusal:
         """The same account once more."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.strategies import STRATEGIES, Candidate, Turn, forgotten, ranked
+from protocol.strategies import STRATEGIES, Candidate, Turn, forgotten, ranked, taken
 
 NAMES = sorted(STRATEGIES)
 SWITCH_AT = {"5h": 0.98, "7d": 0.98}
@@ -193,6 +193,18 @@ def test_every_strategy_returns_the_candidates_all_of_them_and_nobody_else(
 
 
 @given(st.sampled_from(NAMES), st.lists(pools(), min_size=1, max_size=8))
+def test_who_is_taken_is_the_first_of_the_order_and_moves_the_turn_alike(
+    strategy: str, in_a_row: list[list[Candidate]]
+) -> None:
+    turn = Turn()
+    for candidates in in_a_row:
+        over = {c.name for c in candidates if c.over(SWITCH_AT, NOW)}
+        after, order = ranked(strategy, turn, candidates, NOW, SWITCH_AT)
+        assert taken(strategy, turn, candidates, NOW, over) == (after, order[0])
+        turn = after
+
+
+@given(st.sampled_from(NAMES), st.lists(pools(), min_size=1, max_size=8))
 def test_priority_is_absolute_and_then_the_threshold(
     strategy: str, in_a_row: list[list[Candidate]]
 ) -> None:
@@ -208,22 +220,22 @@ def test_priority_is_absolute_and_then_the_threshold(
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 3))
 def test_weighted_shares_are_exact_over_a_cycle(weights: list[int], cycles: int) -> None:
     candidates = [Candidate(f"a{n}", order=n, weight=w) for n, w in enumerate(weights)]
-    turn, taken = Turn(), Counter[str]()
+    turn, served = Turn(), Counter[str]()
     for _ in range(sum(weights) * cycles):
         turn, order = ranked("weighted", turn, candidates, NOW, {})
-        taken[order[0].name] += 1
-    assert taken == {f"a{n}": w * cycles for n, w in enumerate(weights)}
+        served[order[0].name] += 1
+    assert served == {f"a{n}": w * cycles for n, w in enumerate(weights)}
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.integers(0, 20))
 def test_round_robin_is_fair_from_wherever_it_starts(count: int, rounds: int, before: int) -> None:
     candidates = [Candidate(f"a{n}", order=n * 3) for n in range(count)]
-    turn, taken = Turn(), Counter[str]()
+    turn, served = Turn(), Counter[str]()
     for number in range(before + count * rounds):
         turn, order = ranked("round-robin", turn, candidates, NOW, {})
         if number >= before:
-            taken[order[0].name] += 1
-    assert taken == {c.name: rounds for c in candidates}
+            served[order[0].name] += 1
+    assert served == {c.name: rounds for c in candidates}
 
 
 @given(pools())
@@ -240,12 +252,12 @@ def test_hybrid_touches_every_fresh_account_once_and_then_stays(
     candidates = [msgspec.structs.replace(c, priority=0, windows={}) for c in candidates]
     candidates.sort(key=lambda c: c.order)
     fresh = [c.name for c in candidates if not c.in_flight and not c.requests_since_start]
-    turn, taken = Turn(), list[str]()
+    turn, served = Turn(), list[str]()
     for _ in range(times):
         turn, order = ranked("hybrid", turn, candidates, NOW, {})
-        taken.append(order[0].name)
-    assert taken[: len(fresh)] == fresh
-    assert set(taken[len(fresh) :]) == {candidates[0].name}
+        served.append(order[0].name)
+    assert served[: len(fresh)] == fresh
+    assert set(served[len(fresh) :]) == {candidates[0].name}
 
 
 def test_a_removed_account_is_forgotten() -> None:
