@@ -17,6 +17,7 @@ from actors.messages import (
     Describe,
     DispatcherMessage,
     EgressLimited,
+    FreeEgress,
     PublishYourself,
     Release,
     Restrategize,
@@ -106,6 +107,9 @@ class _Life:
                 self._state = machine.released(state, release)
             case EgressLimited() as event:
                 self._state = egress.limited(state, event, trio.current_time())
+            case FreeEgress() as question:
+                envelope.reply_to(question).send(None)
+                self._state = egress.freed(state, question.account)
             case AccountChanged() as event:
                 self._state = machine.changed(state, event)
             case AccountRemoved() as event:

@@ -16,7 +16,8 @@ from protocol.dispatch import (
     Release,
     Strategy,
 )
-from protocol.egress import EgressLimited
+from protocol.egress import EgressLimited, FreeEgress
+from protocol.explanation import Explained
 from protocol.question import Question
 from protocol.request_line import RequestLine
 
@@ -69,6 +70,7 @@ DispatcherMessage = (
     | Again
     | Release
     | EgressLimited
+    | FreeEgress
     | AccountChanged
     | AccountRemoved
     | Describe
@@ -84,11 +86,17 @@ class Recent(Question[tuple[RequestLine, ...]], frozen=True):
     limit: int = 100
 
 
+class Explain(Question[Explained | None], frozen=True):
+    """One request with all its steps; None when it is not among the newest thousand."""
+
+    request_id: str
+
+
 class Flush(Question[int], frozen=True):
     """Everything told so far is on disk when this is answered with the count of dropped lines."""
 
 
-JournalMessage = RequestLine | Recent | Flush
+JournalMessage = RequestLine | Explained | Recent | Explain | Flush
 
 # --- the config-watcher
 
@@ -123,7 +131,10 @@ __all__ = [
     "Describe",
     "DispatcherMessage",
     "EgressLimited",
+    "Explain",
+    "Explained",
     "Flush",
+    "FreeEgress",
     "JournalMessage",
     "PublishYourself",
     "Recent",

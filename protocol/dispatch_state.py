@@ -39,7 +39,7 @@ class DispatchState(msgspec.Struct, frozen=True):
     next_lease: int = 1
     first_lease: int = 1
     routing: Routing = Routing()
-    egress: Cooldown | None = None
+    egress: dict[str, Cooldown] = {}  # by base URL (`protocol.egress`)
     traffic: Traffic = Traffic()
     prepared: Members | None = None  # what `pool` gave last
 

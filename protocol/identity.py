@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+import msgspec
+
 from protocol.gate import is_local
 from protocol.request import RequestHead, Route
 from protocol.secrets import Secret
@@ -49,7 +51,35 @@ def client_credential(head: RequestHead) -> Secret | None:
 def client_name(head: RequestHead, salt: bytes) -> str:
     """`client-` and eight hex digits: the same for the same credential, and nothing of it.
 
-    `salt` is random per process, so that the name cannot be found by trying credentials.
+    Whichever header carries it. `salt` is random per process, so that the name cannot be found by
+    trying credentials.
     """
-    credential = head.header(b"x-api-key") or head.header(b"authorization") or b""
+    key = head.header(b"x-api-key")
+    if key:
+        return _name_of(key, salt)
+    given = head.header(b"authorization") or b""
+    return _name_of(given.partition(b" ")[2].strip() or given, salt)
+
+
+def login_name(credentials: bytes, salt: bytes) -> str | None:
+    """The name of a client that sends the login of this `.credentials.json` (`wire.md` A14).
+
+    None where there is none in it: logged out, half written, of another form.
+    """
+    try:
+        token = msgspec.json.decode(credentials, type=_Credentials).login.access_token
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return _name_of(token.encode("utf-8", "replace"), salt) if token else None
+
+
+class _Login(msgspec.Struct, frozen=True):
+    access_token: str = msgspec.field(default="", name="accessToken")
+
+
+class _Credentials(msgspec.Struct, frozen=True):
+    login: _Login = msgspec.field(default=_Login(), name="claudeAiOauth")
+
+
+def _name_of(credential: bytes, salt: bytes) -> str:
     return f"client-{hashlib.sha256(salt + credential).hexdigest()[:8]}"

@@ -41,8 +41,8 @@ class Considered(msgspec.Struct, frozen=True):
     waited (the request waited for it; it is listed as what became of it, too).
 
     `why`, taken: a strategy's name, session, stand_in, pinned, priority, again, client. next:
-    order, priority, switch_at. passed: tried, cooling, requests_per_minute, disabled, model, owner.
-    waited: ramp.
+    order, priority, switch_at. passed: tried, cooling, requests_per_minute, disabled, model, owner,
+    egress. waited: ramp.
     """
 
     account: str

@@ -98,8 +98,7 @@ def pool_view(state: DispatchState, clocks: Clocks) -> dict[str, Any]:
     """The part of `/status` that sums up the pool."""
     members = state.members()
     states = [member.status(clocks.monotonic) for member in members]
-    egress = state.egress
-    benched = [egress] if egress is not None and egress.active(clocks.monotonic) else []
+    benched = [bench for bench in state.egress.values() if bench.active(clocks.monotonic)]
     return {
         "strategy": state.strategy.name,
         "mode": "pool" if state.strategy.pool else "passthrough",

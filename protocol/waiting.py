@@ -71,9 +71,9 @@ def left(line: Line, waiter: Waiter) -> Line:
 
 def ready(state: DispatchState, line: Line, now: float) -> Waiter | None:
     """The next one who need not wait any more; None: all the others go on waiting."""
-    limited = state.egress is not None and state.egress.active(now)
     for name, queue in line.queues.items():
         head = queue[0]
+        limited = bool(state.egress) and egress.rests(state, name, now)
         if limited or _due(state, head) <= now or cannot_serve(state, name, head.ask, now):
             return head
     return None

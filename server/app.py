@@ -33,6 +33,8 @@ class Management(Protocol):
 
     async def requests(self, limit: int) -> list[Views]: ...
 
+    async def request(self, request_id: str) -> Views: ...
+
     async def act(self, name: str, action: str) -> Views: ...
 
     async def reload(self) -> tuple[int, Views]: ...
@@ -110,6 +112,10 @@ def _add_views(routes: Blueprint, management: Management) -> None:
         if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= REQUESTS_SHOWN_MAX:
             raise NotPossible(Problem(400, f"limit must be from 1 to {REQUESTS_SHOWN_MAX}"))
         return reply({"requests": await management.requests(int(text))})
+
+    @routes.get("/status/requests/<request_id>")
+    async def one_request(request_id: str) -> Response:
+        return reply(await management.request(request_id))
 
 
 def _add_actions(routes: Blueprint, management: Management) -> None:

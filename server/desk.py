@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from actors.asking import insist
+from actors.dropped import DroppedLines
 from actors.mailbox import AskFailed, Mailbox
 from actors.messages import (
     AccountMessage,
@@ -60,13 +61,16 @@ class Ports(msgspec.Struct, frozen=True):
     patience: Callable[[], tuple[float, float]]
     wall_clock: Callable[[], float]
     random: random.Random
+    dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
 
     def write_line(self, record: Record) -> None:
         """The journal is the one receiver that may lose a message; it never delays a request."""
         try:
-            self.journal.tell_nowait(record.line())
+            taken = self.journal.tell_nowait(record.explained())
         except AskFailed:
-            return  # the program is stopping and the journal has gone before this request
+            taken = False  # the program is stopping and the journal has gone before this request
+        if not taken:
+            self.dropped.not_taken += 1
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -142,11 +146,11 @@ class Desk:
         except AskFailed:
             return  # removed, or stuck for now: the request goes on without its account
 
-    async def report_egress(self, seconds: float | None) -> None:
+    async def report_egress(self, lease: Lease, seconds: float | None) -> None:
         """A second account met a short limit: nobody gets a lease for a while."""
         with trio.move_on_after(TELL_SECONDS):
             try:
-                await self._ports.dispatcher.tell(EgressLimited(seconds))
+                await self._ports.dispatcher.tell(EgressLimited(lease.base_url, seconds))
             except AskFailed:
                 return  # the program is stopping
 

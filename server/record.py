@@ -6,12 +6,14 @@ import datetime
 
 import trio
 
+from protocol.explanation import Explained
 from protocol.identity import client_credential
 from protocol.peek import Peek
 from protocol.request import RequestHead, Route
 from protocol.request_line import RequestLine, plain
 from protocol.secrets import scrub
 from protocol.usage import Usage, UsageMeter
+from server.trace import Trace
 
 
 class Record:
@@ -40,6 +42,7 @@ class Record:
         self.error_type: str | None = None
         self.served_model: str | None = None
         self.usage = Usage()
+        self.trace = Trace()
 
     def ended(self, terminal: str, status: int | None = None) -> None:
         """How it ended; a status that the client already saw stays."""
@@ -52,6 +55,11 @@ class Record:
         self.delivered = True
         self.ended("complete")
 
+    def served(self, terminal: str) -> None:
+        """An attempt's answer went to the client; how it ended."""
+        self.trace.served(terminal, self.status, self.first_byte_at)
+        self.ended(terminal)
+
     def left(self) -> None:
         """The client has gone; that counts unless it had its answer."""
         if not self.delivered:
@@ -63,6 +71,10 @@ class Record:
         usage = meter.usage()
         self.usage = usage or Usage()
         return usage
+
+    def explained(self) -> Explained:
+        """The line and how it came to it, as things stand."""
+        return Explained(self.line(), self.trace.explanation())
 
     def line(self) -> RequestLine:
         """The line, as things stand."""

@@ -7,13 +7,13 @@ upstream is passed on as the break it is: clients retry that best (`wire.md` A17
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import msgspec
 import trio
 
+from protocol import egress
 from protocol.accounts import Scope
 from protocol.asked import Asked, asked
 from protocol.dispatch import Acquire, Lease, Refusal
@@ -46,6 +46,7 @@ async def relay(exchange: Exchange, ports: Ports, record: Record, ask: Acquire) 
     try:
         await body.read(exchange, ports.body_bytes_max())
         record.bytes_in = len(body.content)
+        record.trace.body_read()
         async with _ended_by_departure(exchange, record):
             await _Relay(exchange, ports, record, body.content).serve(ask)
     except Refused as refusal:
@@ -120,12 +121,13 @@ class _Relay:
             finally:
                 await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
-                self._record.ended(result.terminal)
+                self._record.served(result.terminal)
                 return
             result = self._weighed(lease, result)
+            self._record.trace.failed(result)
             await self._desk.report_failure(lease, result, tried)
             if result.verdict.scope is Scope.EGRESS:
-                await self._desk.report_egress(result.verdict.retry_after)
+                await self._desk.report_egress(lease, result.verdict.retry_after)
             if self._first is None or self._first.status is None:
                 self._first, self._first_account = result, lease.account
             ask = msgspec.structs.replace(
@@ -141,6 +143,7 @@ class _Relay:
         began = trio.current_time()
         outcome = await self._desk.acquire(ask)
         self._record.queued += trio.current_time() - began
+        self._record.trace.chose(outcome, began)
         return outcome
 
     async def _wait_for(self, refusal: Refusal, ask: Acquire) -> bool:
@@ -156,9 +159,11 @@ class _Relay:
         wait_max, hold_max = self._ports.patience()
         self._waited += pause
         if self._waited <= wait_max:
-            await trio.sleep(pause)
+            with self._record.trace.pause("max_wait"):
+                await trio.sleep(pause)
         elif self._waited <= hold_max and self._record.asked.stream:
-            await self._hold(pause)
+            with self._record.trace.pause("max_hold"):
+                await self._hold(pause)
         else:
             return False
         self._record.queued += pause
@@ -173,13 +178,16 @@ class _Relay:
 
     def _weighed(self, lease: Lease, failed: Failed) -> Failed:
         """The failure in the light of those before it, and of what others met."""
-        self._hops, verdict = weighed(self._hops, failed.verdict, after_burst=lease.after_burst)
+        self._hops, verdict = weighed(
+            self._hops, failed.verdict, after_burst=lease.after_burst, base_url=lease.base_url
+        )
         return msgspec.structs.replace(failed, verdict=verdict)
 
     async def _attempt(self, lease: Lease, tried: Tried) -> Failed | Served:
         record, head = self._record, self._exchange.head
         record.attempts += 1
         record.account = lease.account
+        record.trace.trying(lease.account)
         record.reason = "; ".join(lease.reasons)
         meter: UsageMeter | None = None
         request = UpstreamRequest(
@@ -238,7 +246,7 @@ class _Relay:
             return None
         seconds = failed.verdict.retry_after
         if failed.verdict.scope is Scope.EGRESS and seconds is not None:
-            return Refusal("limited", "the egress is limited", float(math.ceil(seconds)))
+            return egress.met(seconds)
         if failed.verdict.action is Action.NEXT:
             return await self._acquire(ask)
         if failed.verdict.action is not Action.AGAIN or lease.credential is None:
@@ -247,8 +255,12 @@ class _Relay:
             return None
         longest = OVERLOAD_DELAYS[self._overloads]
         self._overloads += 1
-        await trio.sleep(self._ports.random.uniform(0, longest))
-        return await self._desk.acquire_again(ask, lease.account)
+        with self._record.trace.pause("overload"):
+            await trio.sleep(self._ports.random.uniform(0, longest))
+        began = trio.current_time()
+        outcome = await self._desk.acquire_again(ask, lease.account)
+        self._record.trace.chose(outcome, began)
+        return outcome
 
     async def _give_up(self, last: Failed | None, refusal: Refusal | None) -> None:
         """The upstream's own first answer, if there was one; else one of ours."""

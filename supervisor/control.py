@@ -10,7 +10,7 @@ import trio
 
 from actors.asking import insist
 from actors.mailbox import AskFailed, Mailbox
-from actors.messages import Describe, Recent, Reload, Reset, SetEnabled
+from actors.messages import Describe, Explain, FreeEgress, Recent, Reload, Reset, SetEnabled
 from protocol import status_view as views
 from protocol.dispatch import DispatchState
 from protocol.errors import Problem
@@ -70,6 +70,7 @@ class Control:
             "accounts": self._with_metadata(pool["accounts"]),
             "fallback": [],
             "actors": self.actors(),
+            "log": {"dropped_lines": parts.dropped.total},
             "event_loop_lag": msgspec.to_builtins(parts.loop_lag()),
         }
 
@@ -86,6 +87,15 @@ class Control:
         lines = await self._ask(self._parts.journal, Recent(limit))
         return [msgspec.to_builtins(line) for line in lines]
 
+    async def request(self, request_id: str) -> dict[str, Any]:
+        """One request line, with `explanation`: every step and where the time went."""
+        found = await self._ask(self._parts.journal, Explain(request_id))
+        if found is None:
+            message = f"no request {request_id[:128]!r} is among the newest that are kept in memory"
+            raise NotPossible(Problem(404, message))
+        explanation = msgspec.to_builtins(found.explanation)
+        return {**msgspec.to_builtins(found.line), "explanation": explanation}
+
     async def act(self, name: str, action: str) -> dict[str, Any]:
         """Enable, disable, reset or refresh an account; gives it back as it is then."""
         account = find_account(await self.accounts(), name)
@@ -97,6 +107,7 @@ class Control:
             raise NotPossible(Problem(409, message))
         if action == "reset":
             await self._ask(mailbox, Reset())
+            await self._ask(self._parts.dispatcher, FreeEgress(name))
         else:
             await self._ask(mailbox, SetEnabled(action == "enable"))
         return find_account(await self.accounts(), name)

@@ -32,7 +32,7 @@ NOT_YET: Mapping[str, object] = {
     "models.long_context": (),
     "logs.bodies": False,
     "client.manage": False,
-    "client.*": _NOTHING,
+    "client.[!u]*": _NOTHING,  # all but usage_file
 }
 """Key path (`*`: every key of the section; the first that fits counts) -> the value that is so."""
 

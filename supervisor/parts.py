@@ -10,19 +10,22 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 import trio
 
 from actors.disk import Disk, RealDisk
+from actors.dropped import DroppedLines
 from actors.mailbox import ActorStopped, Mailbox
 from actors.messages import DispatcherMessage, JournalMessage, Reload, Restrategize
+from actors.usage_places import UsagePlaces
 from protocol import derive
 from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
+from protocol.identity import login_name
 from protocol.quota_file import restored
 from protocol.status_view import Clocks
 from server.budget import BodyBudget
@@ -35,6 +38,7 @@ from supervisor import logs, quota_memory
 from supervisor.files import replace_file
 from supervisor.quota_memory import QuotaMemory
 from supervisor.roster import Roster
+from supervisor.usage_places import usage_places
 
 log = logging.getLogger("supervisor")
 
@@ -64,6 +68,7 @@ class Parts:
         rng: random.Random | None = None,
         make_upstream: Callable[[str], HttpxUpstream] | None = None,
         memory: QuotaMemory | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config
         self.load = load
@@ -76,17 +81,18 @@ class Parts:
         self.memory = memory or _memory(state_directory, real=disk is None)
         self._recalled: set[str] = set()
         self.wall_clock = wall_clock
+        self._environ = environ
         self.random = rng or random.Random(secrets.randbits(64))
         self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
+        self.dropped = DroppedLines()
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
         self._trust = trust_anchors(config)
         self.upstreams = Upstreams(self._upstream_maker())
-        self.door = Door(
-            self._ports(), lambda: derive.gate_rules(self.config), secrets.token_bytes(16)
-        )
+        self._salt = secrets.token_bytes(16)
+        self.door = Door(self._ports(), lambda: derive.gate_rules(self.config), self._salt)
         self.connections: Connections | None = None
         self.connections_limit = sys.maxsize
         """What the machine allows, where that is less than `server.max_connections`."""
@@ -166,6 +172,14 @@ class Parts:
         configured = self.config.logs.directory
         return Path(configured) if configured else self.state_directory / "logs"
 
+    def usage_places(self) -> UsagePlaces:
+        """Where the usage files go."""
+        return usage_places(self.config, self._environ)
+
+    def login_name(self, credentials: bytes) -> str | None:
+        """Under which name clients are known here that send the login in this credentials file."""
+        return login_name(credentials, self._salt)
+
     def listening_socket(self) -> socket.socket:
         """The socket that outlives the acceptor."""
         if self.listening is None:
@@ -206,6 +220,7 @@ class Parts:
             patience=lambda: (self.config.routing.max_wait, self.config.routing.max_hold),
             wall_clock=self.wall_clock,
             random=self.random,
+            dropped=self.dropped,
         )
 
 

@@ -24,6 +24,7 @@ from actors.mailbox import Mailbox
 from actors.messages import AccountMessage
 from actors.quota_store import QuotaStoreActor
 from actors.runtime import Run
+from actors.usage_file import UsageFileActor
 from protocol import derive
 from protocol.accounts import AccountSpec
 from supervisor.child import ChildSpec, GroupSpec
@@ -36,7 +37,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     """All actors. `close` shuts the door and `drain` ends the connections, both only for good."""
     policy = derive.restart_policy(parts.config)
 
-    journal = JournalActor(parts.disk, parts.log_directory, parts.today)
+    journal = JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
     dispatcher = DispatcherActor(
         lambda: derive.initial_dispatch(parts.config, parts.known_at_start),
@@ -47,6 +48,9 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
     )
     front_end = FrontEndActor(parts.listening_socket, parts.admit, close)
+    usage_file = UsageFileActor(
+        parts.disk, parts.usage_places, parts.dispatcher, parts.wall_clock, parts.login_name
+    )
     loop_lag = LoopLagActor()
     parts.loop_lag = loop_lag.lag
 
@@ -78,6 +82,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
         GroupSpec("upkeep", "one_for_one", (
             child("config-watcher", watcher.run, parts.config_watcher),  # reloads
+            child("usage-file", usage_file.run),              # quota, for status bars
             child("loop-lag", loop_lag.run),                  # how late the event loop is
         )),
         GroupSpec("streams", "one_for_one", (

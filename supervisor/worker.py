@@ -123,6 +123,7 @@ class Worker:
             options.state_directory,
             listening,
             config_path=lambda: configuration.find_file(options.argument, environ),
+            environ=environ,
         )
         host, port = address_of(listening)
         self._instance = Instance(

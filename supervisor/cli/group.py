@@ -17,6 +17,7 @@ from supervisor.cli.execute import execute
 from supervisor.cli.reload import reload
 from supervisor.cli.run import run
 from supervisor.cli.status import status
+from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
 
 PROGRAM = "supervisor"
@@ -65,7 +66,7 @@ def commands() -> None:
     """
 
 
-for _command in (run, check, status, execute, reload, stop, demo):
+for _command in (run, check, status, statusline, execute, reload, stop, demo):
     commands.add_command(_command)
 
 

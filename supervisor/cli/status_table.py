@@ -21,12 +21,16 @@ from supervisor.cli.status_view import (
     CooldownView,
     RequestView,
     StatusView,
+    TokensView,
     WindowView,
 )
-from supervisor.cli.wording import ago, clock, duration, printable, reading_age, remaining
+from supervisor.cli.wording import ago, amount, clock, duration, printable, reading_age, remaining
 
 QUOTA_BESIDE_WIDTH = 140
 """Columns from which quota stands beside its account, and headings are whole words."""
+
+TOKENS_WIDTH = 150
+"""Columns from which there is room for tokens."""
 
 METHOD_WIDTH = 110
 """Columns from which a request is shown with its method and whole path."""
@@ -125,6 +129,9 @@ def _accounts(
         columns += right("requests", "ok", "errors", "limited", "in flight")
     else:
         columns += right("reqs", "ok", "err", "429", "now")
+    counted = width >= TOKENS_WIDTH and any(account.tokens != TokensView() for account in accounts)
+    if counted:
+        columns += right("tokens in", "cached", "out")
     columns += left("last request" if wide else "last")
     rows = []
     for account in accounts:
@@ -139,10 +146,17 @@ def _accounts(
             _number(counters.errors, "red"),
             _number(counters.rate_limits, "yellow"),
             _number(account.in_flight),
+            *(_tokens(account.tokens) if counted else ()),
             _text(ago(account.last_request_at, now) or "never"),
         ]
         rows.append(row)
     return table(columns, rows, width)
+
+
+def _tokens(tokens: TokensView) -> list[Text]:
+    """What was read anew, what came from a cache, what was written."""
+    counts = (tokens.input + tokens.cache_write, tokens.cache_read, tokens.output)
+    return [_text(amount(count)) for count in counts]
 
 
 def _state(account: AccountView, now: datetime) -> Text:

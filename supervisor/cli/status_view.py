@@ -44,6 +44,13 @@ class CountersView(msgspec.Struct, frozen=True):
     rate_limits: int | None = None
 
 
+class TokensView(msgspec.Struct, frozen=True):
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
 class AccountView(msgspec.Struct, frozen=True):
     name: str
     kind: str = ""
@@ -51,6 +58,7 @@ class AccountView(msgspec.Struct, frozen=True):
     cooldowns: list[CooldownView] = []
     quota: dict[str, WindowView] = {}
     counters: CountersView = CountersView()
+    tokens: TokensView = TokensView()
     in_flight: int | None = None
     last_request_at: str | None = None
     last_error: Any = None
@@ -110,6 +118,7 @@ class RequestView(msgspec.Struct, frozen=True):
     served_model: str | None = None
     account: str | None = None
     provider: str | None = None
+    session: str | None = None
     status: int | None = None
     attempts: int | None = None
     ms_total: float | None = None

@@ -62,6 +62,15 @@ def reading_age(read_at: str | None, source: str, now: datetime) -> str:
     return " ".join([*duration(seconds).split()[:2], "old"])
 
 
+def amount(count: int) -> str:
+    """`950`, `12k`, `3.4M`, `120M`: a number of things to its two or three leading digits."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            whole, tenth = divmod(count * 10 // size, 10)
+            return f"{whole}.{tenth}{unit}" if whole < 10 and unit != "k" else f"{whole}{unit}"
+    return str(count)
+
+
 def clock(text: str | None) -> str:
     """The local time of day, `14:02:11`; "" where `text` is not a time."""
     then = moment(text)

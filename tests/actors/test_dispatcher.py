@@ -22,6 +22,7 @@ from actors.messages import (
     Describe,
     DispatcherMessage,
     EgressLimited,
+    FreeEgress,
     PublishYourself,
     Release,
     Report,
@@ -140,7 +141,7 @@ async def test_the_bench_of_the_egress_outlives_a_crash_and_ends_by_itself(
     autojump_clock: object, scene: Scene
 ) -> None:
     async with scene.life():
-        await scene.mailbox.tell(EgressLimited(30.0))
+        await scene.mailbox.tell(EgressLimited("https://a", 30.0))
         assert isinstance(await scene.mailbox.ask(ASK, timeout=1), Refusal)
     async with scene.life(incarnation=2):
         outcome = await scene.mailbox.ask(ASK, timeout=1)
@@ -148,6 +149,16 @@ async def test_the_bench_of_the_egress_outlives_a_crash_and_ends_by_itself(
         assert (outcome.cause, outcome.retry_after) == ("limited", 30.0)
         assert await scene.in_flight() == {}
         await trio.sleep(30)
+        assert (await scene.lease()).account == "a"
+
+
+async def test_the_owner_lifts_the_bench_of_the_egress(
+    autojump_clock: object, scene: Scene
+) -> None:
+    async with scene.life():
+        await scene.mailbox.tell(EgressLimited("https://a", 30.0))
+        assert isinstance(await scene.mailbox.ask(ASK, timeout=1), Refusal)
+        await scene.mailbox.ask(FreeEgress("a"), timeout=1)
         assert (await scene.lease()).account == "a"
 
 

@@ -176,7 +176,8 @@ async def test_who_waits_hears_of_a_limit_of_the_egress_at_once(
         await scene.switch()
         async with trio.open_nursery() as nursery:
             names = await scene.crowd(nursery, START + 1)
-            await scene.mailbox.tell(EgressLimited(0.7))
+            for name in ("a", "b"):
+                await scene.mailbox.tell(EgressLimited(f"https://{name}", 0.7))
         outcome = scene.got[names[-1]][1]
         assert isinstance(outcome, Refusal)
         assert outcome.available_in == pytest.approx(0.7)

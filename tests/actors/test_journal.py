@@ -12,9 +12,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors.dropped import DroppedLines
 from actors.journal import BATCH_LINES_MAX, KEPT_LINES, JournalActor
 from actors.mailbox import Mailbox
-from actors.messages import Flush, JournalMessage, Recent, RequestLine
+from actors.messages import Explain, Explained, Flush, JournalMessage, Recent, RequestLine
+from protocol.explanation import Explanation, Pause
 from tests.actors.living import living
 from tests.kit.memory_disk import MemoryDisk
 
@@ -107,6 +109,42 @@ async def test_a_full_disk_is_said_once_counted_and_never_in_the_way(
     assert scene.written() == ["d", "e"]
     assert len(caplog.records) == 2
     assert "3 lines were dropped" in caplog.records[1].getMessage()
+
+
+async def test_lines_that_never_came_are_said_once_and_counted_with_the_others(
+    autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    dropped = DroppedLines()
+    scene.actor = JournalActor(scene.disk, lambda: LOGS, lambda: scene.day, dropped)
+    async with living(scene.actor.run, scene.mailbox):
+        with caplog.at_level(logging.WARNING):
+            dropped.not_taken += 3
+            assert await scene.write("a") == 3
+            assert await scene.write("b") == 3
+            scene.disk.failing = True
+            assert await scene.write("c") == 4
+    assert caplog.records[0].getMessage() == (
+        "3 request lines came faster than they could be written: dropped"
+    )
+    assert len(caplog.records) == 2
+    assert (dropped.not_taken, dropped.not_written, dropped.total) == (3, 1, 4)
+
+
+async def test_an_explained_line_is_written_and_its_explanation_kept_in_memory(
+    autojump_clock: object, scene: Scene
+) -> None:
+    explanation = Explanation((Pause(1.0, 2.0, "max_wait"),))
+    line = RequestLine("2026-03-10T00:00:00Z", "a", "POST", "/v1/x")
+    await scene.mailbox.tell(Explained(line, explanation))
+    await scene.write("b")
+    assert scene.written() == ["a", "b"]
+    assert b"max_wait" not in b"".join(scene.disk.files.values())
+    assert [one.request_id for one in await scene.mailbox.ask(Recent(), timeout=1)] == ["b", "a"]
+    found = await scene.mailbox.ask(Explain("a"), timeout=1)
+    assert found is not None
+    assert found.explanation == explanation
+    assert await scene.mailbox.ask(Explain("b"), timeout=1) is None
 
 
 async def test_the_newest_lines_are_kept_newest_first(autojump_clock: object, scene: Scene) -> None:

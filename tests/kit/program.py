@@ -97,7 +97,11 @@ def _with_wrapped(group: GroupSpec, wrap: Mapping[str, Callable[[Run], Run]]) ->
 
 @contextlib.asynccontextmanager
 async def program_in_memory(
-    config: str, upstream: ScriptedUpstream, *, seed: int = 1
+    config: str,
+    upstream: ScriptedUpstream,
+    *,
+    seed: int = 1,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[RunningProgram, None]:
     """Everything in memory, for virtual time: disk, upstream and clients; no socket at all.
 
@@ -124,6 +128,7 @@ async def program_in_memory(
             wall_clock=lambda: EPOCH + trio.current_time(),
             rng=random.Random(seed),
             make_upstream=make,
+            environ=environ,
         )
         with parts.listening_socket():
             async with _running(parts, "http://localhost", 0) as running:

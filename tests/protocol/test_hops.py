@@ -50,6 +50,14 @@ def test_the_last_of_these_means(
     ) == outcome  # fmt: skip
 
 
+def test_what_one_upstream_did_says_nothing_about_another() -> None:
+    hops, _ = weighed(Hops(), BURST, after_burst=False, base_url="https://one")
+    hops, verdict = weighed(hops, BURST, after_burst=False, base_url="https://two")
+    assert (verdict.action, verdict.scope) == (Action.NEXT, Scope.ACCOUNT)
+    _, verdict = weighed(hops, BURST, after_burst=False, base_url="https://one")
+    assert (verdict.action, verdict.scope) == (Action.STOP, Scope.EGRESS)
+
+
 def test_only_a_burst_makes_the_next_account_a_second_witness() -> None:
     assert weighed(Hops(), BURST, after_burst=False)[0].after_burst
     assert not weighed(Hops(), BARE, after_burst=False)[0].after_burst

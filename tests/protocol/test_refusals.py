@@ -58,7 +58,7 @@ def test_a_refused_credential_is_nothing_to_wait_for() -> None:
 
 def test_the_egress_can_be_waited_for() -> None:
     """Its rest is a short one by nature."""
-    told = refused(limited(pool(), EgressLimited(1.5), NOW), NOW)
+    told = refused(limited(pool(), EgressLimited("http://api.test", 1.5), NOW), NOW)
     assert told is not None
     assert told.retry_after == 2.0
     assert told.available_in == pytest.approx(1.5)

@@ -134,12 +134,12 @@ def test_the_pool_has_exactly_its_fields_and_sums() -> None:
 
 
 def test_the_bench_of_the_egress_is_shown_above_the_accounts() -> None:
-    state = limited(pool(account("a"), account("b", 1)), EgressLimited(40.0), 100.0)
+    state = limited(pool(account("a"), account("b", 1)), EgressLimited("https://up", 40.0), 100.0)
     view = pool_view(state, CLOCKS)
     assert view["cooldowns"] == [
         {
             "scope": "egress",
-            "target": "",
+            "target": "up",
             "reason": "burst",
             "until": "2026-02-02T02:40:40Z",
             "level": 0,

@@ -28,6 +28,13 @@ from tests.protocol.test_dispatch import account, asking, bench, pool
 from tests.protocol.test_routing import under
 
 
+def egress_limited(state: DispatchState, seconds: float, now: float) -> DispatchState:
+    """Of every account's upstream."""
+    for known in state.members():
+        state = limited(state, EgressLimited(known.spec.base_url, seconds), now)
+    return state
+
+
 class Door:
     """The dispatcher without its mailbox: who got what and when."""
 
@@ -162,7 +169,7 @@ def test_a_bench_of_the_account_sends_all_who_wait_for_it_to_the_next_choice() -
 def test_a_limit_of_the_egress_is_told_to_all_who_wait() -> None:
     door = two()
     tickets = [door.ask(asking()) for _ in range(START + 9)]
-    door.state = limited(door.state, EgressLimited(0.5), door.now)
+    door.state = egress_limited(door.state, 0.5, door.now)
     door.let_through()
     assert {account_of(door, t) for t in tickets[START:]} == {"refused: limited"}
     door.pass_time(1.0)
@@ -248,9 +255,14 @@ class AnythingMayHappen(RuleBasedStateMachine):
             )
         )
 
-    @rule(seconds=st.sampled_from([0.2, 20.0]))
-    def egress(self, seconds: float) -> None:
-        self.door.state = limited(self.door.state, EgressLimited(seconds), self.door.now)
+    @rule(seconds=st.sampled_from([0.2, 20.0]), name=st.sampled_from(["a", "b", "c", None]))
+    def egress(self, seconds: float, name: str | None) -> None:
+        known = self.door.state.accounts.get(name or "")
+        if known is None:
+            self.door.state = egress_limited(self.door.state, seconds, self.door.now)
+        else:
+            event = EgressLimited(known.spec.base_url, seconds)
+            self.door.state = limited(self.door.state, event, self.door.now)
         self.door.let_through()
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 0.5, 2.0, 15.0]))

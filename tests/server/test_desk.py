@@ -147,10 +147,12 @@ async def test_a_limit_of_the_egress_is_told_and_a_dispatcher_that_is_gone_hurts
 ) -> None:
     """The request has its answer anyway."""
     office = Office()
-    await office.desk.report_egress(20.0)
-    assert (await office.dispatcher.open_inbox().receive()).message == EgressLimited(20.0)
+    await office.desk.report_egress(LEASE, 20.0)
+    assert (await office.dispatcher.open_inbox().receive()).message == EgressLimited(
+        LEASE.base_url, 20.0
+    )
     office.dispatcher.close()
-    await office.desk.report_egress(20.0)
+    await office.desk.report_egress(LEASE, 20.0)
 
 
 async def test_a_lease_is_given_back_even_while_the_request_is_being_cancelled(
@@ -186,5 +188,7 @@ async def test_a_full_journal_loses_a_line_and_delays_nothing(autojump_clock: ob
     office.ports.write_line(record)
     office.ports.write_line(record)
     assert office.journal.depth == 1
+    assert office.ports.dropped.not_taken == 1, "it is counted"
     office.journal.close()
     office.ports.write_line(record)
+    assert office.ports.dropped.not_taken == 2

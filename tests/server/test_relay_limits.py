@@ -146,6 +146,44 @@ async def test_a_second_short_limit_is_the_egress_and_stops_everybody(
         assert (await ask(program)).status == 200
 
 
+async def egress_targets(program: RunningProgram) -> list[str]:
+    document = await status(program)
+    cooldowns = document["cooldowns"]
+    assert isinstance(cooldowns, list)
+    return [cooldown["target"] for cooldown in cooldowns if cooldown["scope"] == "egress"]
+
+
+async def test_resetting_an_account_lifts_the_bench_of_its_egress(autojump_clock: object) -> None:
+    """The control: the other account's own burst stays, and so does the egress until then."""
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", burst(50), then=OK)
+    upstream.script("key-second", burst(50), then=OK)
+    async with program_in_memory(pool(4), upstream) as program:
+        assert (await ask(program)).status == 429
+        assert await egress_targets(program) == ["api.test"]
+        client = MemoryClient(await program.connect())
+        assert (await client.post("/status/accounts/third/disable", b"")).status == 200
+        assert (await ask(program)).status == 429, "nothing else lifts it"
+        assert (await client.post("/status/accounts/second/reset", b"")).status == 200
+        assert await egress_targets(program) == []
+        assert (await ask(program)).header("x-supervisor-account") == "second"
+
+
+async def test_an_account_behind_another_upstream_is_not_behind_its_limit(
+    autojump_clock: object,
+) -> None:
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", burst(50, "first"), then=OK)
+    upstream.script("key-second", burst(50), then=OK)
+    other = '[[account]]\nname = "fourth"\napi_key = "key-fourth"\nbase_url = "http://else.test"\n'
+    async with program_in_memory(pool(3) + other, upstream) as program:
+        assert (await ask(program)).body == burst(50, "first").whole_body()
+        assert await egress_targets(program) == ["api.test"]
+        answer = await ask(program)
+        assert (answer.status, answer.header("x-supervisor-account")) == (200, "fourth")
+        assert touched(upstream) == ["first", "second", "fourth"]
+
+
 async def test_a_herd_under_an_egress_limit_touches_two_of_four_accounts(
     autojump_clock: object,
 ) -> None:

@@ -46,6 +46,7 @@ async def test_everybody_is_there_in_start_order(children: list[ChildSpec]) -> N
         "account/b",
         "account/a",
         "config-watcher",
+        "usage-file",
         "loop-lag",
         "connections",
         "front-end",

@@ -18,10 +18,13 @@ HEAVY = {"trio", "rich", "httpx", "quart", "quart_trio", "hypercorn", "http.clie
 def test_help_names_every_command_and_what_it_does(start: Start) -> None:
     done = start("--help")
     assert (done.returncode, done.stderr) == (0, "")
+    width = max(map(len, commands.commands)) + 2
     for name, command in commands.commands.items():
         assert command.short_help
-        assert f"  {name:<8}{command.short_help}"[:40] in done.stdout
-    assert list(commands.commands) == ["run", "check", "status", "exec", "reload", "stop", "demo"]
+        assert f"  {name:<{width}}{command.short_help}"[:40] in done.stdout
+    assert list(commands.commands) == [
+        "run", "check", "status", "statusline", "exec", "reload", "stop", "demo"
+    ]  # fmt: skip
     assert "_SUPERVISOR_COMPLETE=bash_source" in done.stdout
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from supervisor.cli.status_table import render
 from supervisor.cli.status_view import requests_view, status_view
+from supervisor.cli.wording import amount
 from tests.supervisor.cli import sample_status
 from tests.supervisor.cli.sample_status import NOW, account, at, window
 
@@ -211,3 +212,23 @@ def test_a_refused_configuration_and_an_active_redirect_are_said() -> None:
     lines = drawn(status, [], 80)
     assert "configuration not taken over: server.port: 0.5; and more" in lines
     assert "redirect active: 5h at 0.92, 1 min ago" in lines
+
+
+def test_tokens_are_shown_where_there_is_room_and_something_to_show() -> None:
+    spent = account("work")
+    spent["tokens"] = {"input": 900, "output": 12_345, "cache_read": 3_456_789, "cache_write": 50}
+    view = {**sample_status.status(), "accounts": [spent]}
+    wide = "\n".join(drawn(view, [], 160))
+    assert re.search(r"tokens in +cached +out", wide)
+    assert re.search(r"\b950 +3\.4M +12k\b", wide)
+    assert "3.4M" not in "\n".join(drawn(view, [], 140))
+    assert "tokens in" not in "\n".join(drawn(sample_status.status(), [], 160))
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1k"), (99_999, "99k"), (1_000_000, "1.0M"),
+     (12_345_678, "12M"), (2_500_000_000, "2.5G")],
+)  # fmt: skip
+def test_amounts_are_short(count: int, shown: str) -> None:
+    assert amount(count) == shown
