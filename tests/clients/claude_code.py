@@ -50,6 +50,7 @@ KEYS = {
     "down": b"\x1b[B",
     "ctrl-c": b"\x03",
     "ctrl-d": b"\x04",
+    "ctrl-u": b"\x15",
 }
 
 READY = "❯"  # noqa: RUF001 - the mark before the input line is this very character

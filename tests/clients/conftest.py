@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -8,9 +10,11 @@ import pytest
 import trio
 
 from tests.clients.claude_code import BINARY_VARIABLE, find_binary
+from tests.clients.sessions import Session, session
 from tests.kit.live import Live, accounts, serve_live
 
 Start: TypeAlias = Callable[..., Awaitable[Live]]
+Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Session]]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +42,12 @@ def start(nursery: trio.Nursery, tmp_path: Path) -> Start:
         return live
 
     return start
+
+
+@pytest.fixture
+def opened(claude_code_binary: Path, tmp_path: Path) -> Open:
+    """`async with opened() as running`: an interactive session between two upstreams."""
+    return partial(session, claude_code_binary, tmp_path / "home")
 
 
 @pytest.fixture(params=["pool", "passthrough"])
