@@ -11,6 +11,7 @@ from actors.messages import (
     AccountChanged,
     AccountMessage,
     DispatcherMessage,
+    Probed,
     PublishYourself,
     Report,
     Reported,
@@ -23,6 +24,7 @@ from actors.runtime import Context
 from protocol import account as machine
 from protocol.accounts import AccountSpec, AccountState
 from protocol.benches import CooldownPolicy
+from protocol.probe_answers import probed
 
 
 class AccountActor:
@@ -63,6 +65,8 @@ class AccountActor:
                 return machine.report(state, event, self._policy(), now)
             case Used():
                 return machine.book(state, message)
+            case Probed():
+                return probed(state, message, self._policy(), now)
             case SetEnabled(enabled=enabled):
                 return machine.set_enabled(state, enabled)
             case Reset():

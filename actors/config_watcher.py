@@ -23,6 +23,7 @@ from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
 log = logging.getLogger("actors.config_watcher")
 
 CHECK_SECONDS = 1.0
+SETTLING_LOOKS_MAX = 8
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -65,10 +66,8 @@ class ConfigWatcherActor:
                 except trio.EndOfChannel:
                     return
             now = await self._content()
-            if now is None and seen is not None and envelope is None:
-                # Perhaps an editor is just replacing it; gone is what is gone at two looks.
-                await trio.sleep(CHECK_SECONDS / 4)
-                now = await self._content()
+            if now != seen and envelope is None:
+                now = await self._settled(now)
             # Before the reload: content that crashes it is tried once, not until nobody is left.
             context.publish(Seen(now))
             if envelope is not None:
@@ -78,6 +77,16 @@ class ConfigWatcherActor:
                 log.info("the configuration file changed")
                 await self._reload()
             seen = now
+
+    async def _settled(self, content: bytes | None) -> bytes | None:
+        """What is there at two looks in a row: an editor may be in the middle of writing it, or of
+        replacing it. One that is never done is taken as it is."""
+        for _ in range(SETTLING_LOOKS_MAX):
+            await trio.sleep(CHECK_SECONDS / 4)
+            before, content = content, await self._content()
+            if content == before:
+                break
+        return content
 
     async def _reload(self) -> Reloaded:
         old = self._current()

@@ -1,4 +1,4 @@
-"""The only writer of the request log: batched, and never a reason for a request to wait or fail."""
+"""The only writer of the logs: batched, and never a reason for a request to wait or fail."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ import trio
 
 from actors.disk import Disk
 from actors.dropped import DroppedLines
+from actors.line_file import LineFile
 from actors.mailbox import Envelope
-from actors.messages import Explain, Explained, Flush, JournalMessage, Recent, RequestLine
+from actors.messages import (
+    DebugLine,
+    Explain,
+    Explained,
+    Flush,
+    JournalMessage,
+    Recent,
+    RequestLine,
+)
 from actors.runtime import Context
+from protocol.debug_line import encode_debug_line
 from protocol.explanation import Explanations
 from protocol.request_line import encode_line
-
-log = logging.getLogger("actors.journal")
 
 BATCH_LINES_MAX = 256
 GATHER_SECONDS = 0.05
@@ -26,14 +34,15 @@ GATHER_SECONDS = 0.05
 KEPT_LINES = 1000
 """Newest lines kept in memory for `/status/requests`."""
 
+log = logging.getLogger("actors.journal")
+
 Remembered = tuple[RequestLine, ...]
 
 
 class JournalActor:
-    """Appends lines to `requests-YYYY-MM-DD.jsonl` (UTC days) in `directory()`.
+    """Appends lines to `requests-YYYY-MM-DD.jsonl` and `debug-YYYY-MM-DD.jsonl` in `directory()`.
 
-    A disk that refuses is said once, then counted in lines until it takes them again. `dropped`
-    counts these, and those that never came here.
+    `dropped` counts the request lines that the disk refused, and those that never came here.
     """
 
     def __init__(
@@ -43,29 +52,22 @@ class JournalActor:
         today: Callable[[], datetime.date],
         dropped: DroppedLines | None = None,
     ) -> None:
-        self._disk = disk
-        self._directory = directory
-        self._today = today
+        self._requests = LineFile(disk, directory, today, "requests", "request log")
+        self._debug = LineFile(disk, directory, today, "debug", "debug log")
         self._recent: deque[RequestLine] = deque(maxlen=KEPT_LINES)
         self._explanations = Explanations()
         self._dropped = dropped or DroppedLines()
         self._said = 0
-        self._failing = False
 
     async def run(self, context: Context[JournalMessage, Remembered]) -> None:
         """Until the program stops; what is queued then is still written."""
         context.ready()
         async for first in context.mailbox:
-            if isinstance(first.message, RequestLine | Explained):
+            if isinstance(first.message, RequestLine | Explained | DebugLine):
                 await trio.sleep(GATHER_SECONDS)
             batch = [first, *context.mailbox.receive_waiting(BATCH_LINES_MAX)]
             self._say_what_never_came()
-            messages = [envelope.message for envelope in batch]
-            for message in messages:
-                if isinstance(message, Explained):
-                    self._explanations.add(message)
-            lines = [m.line if isinstance(m, Explained) else m for m in messages]
-            await self._write([line for line in lines if isinstance(line, RequestLine)])
+            await self._write([envelope.message for envelope in batch])
             for envelope in batch:
                 self._answer(envelope)
 
@@ -75,24 +77,17 @@ class JournalActor:
             self._said += lost
             log.warning("%d request lines came faster than they could be written: dropped", lost)
 
-    async def _write(self, lines: list[RequestLine]) -> None:
-        if not lines:
-            return
+    async def _write(self, messages: list[JournalMessage]) -> None:
+        for message in messages:
+            if isinstance(message, Explained):
+                self._explanations.add(message)
+        told = [m.line if isinstance(m, Explained) else m for m in messages]
+        lines = [line for line in told if isinstance(line, RequestLine)]
         self._recent.extend(lines)
-        path = self._directory() / f"requests-{self._today().isoformat()}.jsonl"
-        try:
-            await self._disk.append(path, b"".join(encode_line(line) for line in lines))
-        except OSError as error:
-            self._dropped.not_written += len(lines)
-            if not self._failing:
-                self._failing = True
-                log.warning("request log not written: %s; lines are counted meanwhile", error)
-            return
-        if self._failing:
-            self._failing = False
-            log.warning(
-                "request log is written again; %d lines were dropped", self._dropped.not_written
-            )
+        await self._requests.append([encode_line(line) for line in lines])
+        self._dropped.not_written = self._requests.dropped
+        debug = [line for line in told if isinstance(line, DebugLine)]
+        await self._debug.append([encode_debug_line(line) for line in debug])
 
     def _answer(self, envelope: Envelope[JournalMessage]) -> None:
         message = envelope.message

@@ -16,7 +16,7 @@ from protocol.rotation import to_remove
 
 log = logging.getLogger("actors.log_rotator")
 
-CHECK_SECONDS_MAX = 60.0
+CHECK_SECONDS_MAX = 5.0
 """The size is looked at this often even when `rotate_interval` is longer: disks fill quickly."""
 CHECK_SECONDS_MIN = 1.0
 

@@ -7,6 +7,7 @@ import msgspec
 from protocol.account import Reported, Used
 from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError
+from protocol.debug_line import DebugLine
 from protocol.dispatch import (
     AccountChanged,
     AccountRemoved,
@@ -18,6 +19,7 @@ from protocol.dispatch import (
 )
 from protocol.egress import EgressLimited, FreeEgress
 from protocol.explanation import Explained
+from protocol.probe_answers import Probed
 from protocol.question import Question
 from protocol.request_line import RequestLine
 
@@ -50,7 +52,9 @@ class PublishYourself(msgspec.Struct, frozen=True):
     """The dispatcher asks for a snapshot (it has just started)."""
 
 
-AccountMessage = Report | Reported | Used | SetEnabled | Reset | Respecify | PublishYourself
+AccountMessage = (
+    Report | Reported | Used | Probed | SetEnabled | Reset | Respecify | PublishYourself
+)
 
 # --- the dispatcher
 
@@ -96,7 +100,7 @@ class Flush(Question[int], frozen=True):
     """Everything told so far is on disk when this is answered with the count of dropped lines."""
 
 
-JournalMessage = RequestLine | Explained | Recent | Explain | Flush
+JournalMessage = RequestLine | DebugLine | Explained | Recent | Explain | Flush
 
 # --- the config-watcher
 
@@ -128,6 +132,7 @@ __all__ = [
     "Acquire",
     "Again",
     "ConfigStatus",
+    "DebugLine",
     "Describe",
     "DispatcherMessage",
     "EgressLimited",
@@ -136,6 +141,7 @@ __all__ = [
     "Flush",
     "FreeEgress",
     "JournalMessage",
+    "Probed",
     "PublishYourself",
     "Recent",
     "Release",

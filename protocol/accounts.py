@@ -32,14 +32,14 @@ class Credential(msgspec.Struct, frozen=True):
     @property
     def subscription(self) -> bool:
         """A subscription's credential serves only its owner's own Claude Code."""
-        return self.bearer and self.secret.reveal().strip().startswith(SUBSCRIPTION_PREFIX)
+        return self.secret.reveal().strip().startswith(SUBSCRIPTION_PREFIX)
 
 
 class AccountSpec(msgspec.Struct, frozen=True):
     """An account as configured. `order` is its place in the configuration (ties go by it)."""
 
     name: str
-    kind: str  # api_key | token | client
+    kind: str  # api_key | token | oauth | client
     credential: Credential | None
     base_url: str
     order: int = 0
@@ -49,6 +49,13 @@ class AccountSpec(msgspec.Struct, frozen=True):
     exclude_models: tuple[str, ...] = ()
     weight: int = 1
     requests_per_minute: int = 0  # 0: no limit of ours
+
+    @property
+    def subscription(self) -> bool:
+        """Serves only its owner's own Claude Code (`interface.md` [access])."""
+        if self.kind == "oauth":
+            return True  # a login of Claude Code, whatever its token looks like
+        return self.credential is not None and self.credential.subscription
 
     def may_serve(self, model: str | None) -> bool:
         """Whether the filters let this account serve `model` (None: no model was read)."""

@@ -17,6 +17,10 @@ RETRY_AFTER_CAP = 7 * 86400.0
 """Seconds: the longest window there is (seven days); a longer retry-after is nonsense."""
 
 
+LADDER = "ladder"
+"""The source of a bench for whose length there is no word of the upstream's."""
+
+
 class CooldownPolicy(msgspec.Struct, frozen=True):
     """`interface.md` [cooldown]; all in seconds. `ladder`, where given, replaces the doubling."""
 
@@ -84,10 +88,10 @@ def benched(
     if told is None and standing is not None:
         # Fifty parallel requests that meet one limit are one event: they must not climb the ladder.
         return known
-    rest = told or Rest(policy.step(level), "ladder", verdict.reason)
+    rest = told or Rest(policy.step(level), LADDER, verdict.reason)
     level += told is None
     until = now + rest.seconds
-    if standing is not None and standing.source != "ladder":
+    if standing is not None and standing.source != LADDER:
         until = max(until, standing.until)  # two words of an upstream both hold; a guess does not
     bench = Cooldown(*cause, now, until, level, rest.source)
     others = tuple(c for c in active if c is not standing)

@@ -10,6 +10,7 @@ from protocol.benches import CooldownPolicy
 from protocol.config import Config, served_accounts
 from protocol.dispatch import DispatchState, Strategy
 from protocol.gate import Rules, is_loopback_name
+from protocol.probing import ProbeRules
 from protocol.restart import RestartPolicy
 from protocol.routing import Policy
 
@@ -72,6 +73,20 @@ def cooldown_policy(config: Config) -> CooldownPolicy:
     """How long a refused account rests."""
     cooldown = config.cooldown
     return CooldownPolicy(cooldown.base, cooldown.maximum, cooldown.auth, cooldown.ladder)
+
+
+def probe_rules(config: Config) -> ProbeRules:
+    """Whom to ask for quota, and how often."""
+    probe = config.probe
+    return ProbeRules(
+        probe.enabled,
+        probe.interval,
+        probe.maximum_interval,
+        probe.model,
+        probe.subscriptions,
+        probe.api_key,
+        config.upstream.base_url,
+    )
 
 
 def gate_rules(config: Config) -> Rules:

@@ -35,8 +35,8 @@ def ineligible(state: DispatchState, spec: AccountSpec, ask: Acquire, enabled: b
         return "disabled"
     if not spec.may_serve(ask.model):
         return "model"
-    if not ask.owner and not state.strategy.any_use and spec.credential is not None:
-        return "owner" if spec.credential.subscription else None
+    if not ask.owner and not state.strategy.any_use and spec.subscription:
+        return "owner"
     return None
 
 

@@ -51,7 +51,7 @@ class Window(msgspec.Struct, frozen=True):
     @property
     def families(self) -> tuple[str, ...]:
         """The model families that it counts; empty: all of them, or nobody knows."""
-        return _FAMILIES_OF_WINDOW.get(self.name, ())
+        return families_of(self.name)
 
     @property
     def longest(self) -> float:
@@ -59,6 +59,11 @@ class Window(msgspec.Struct, frozen=True):
         if self.name == "5h":
             return 5 * 3600.0 + 60.0
         return 7 * 86400.0 + (60.0 if self.name.startswith("7d") else 0.0)
+
+
+def families_of(window: str) -> tuple[str, ...]:
+    """The model families that a window of that name counts; empty: all, or nobody knows."""
+    return _FAMILIES_OF_WINDOW.get(window, ())
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -127,8 +127,7 @@ def _look_closely(account: AccountState) -> bool:
 
 
 def _subscription(account: AccountState) -> bool:
-    credential = account.spec.credential
-    return credential is not None and credential.subscription
+    return account.spec.subscription
 
 
 def _crowded(candidate: Candidate, switch_at: Mapping[str, float]) -> bool:

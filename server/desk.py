@@ -34,6 +34,7 @@ from protocol.secrets import scrub
 from protocol.usage import Usage
 from protocol.verdict import SUCCESS
 from server.attempt import Failed
+from server.attempt_trace import About, AttemptTrace
 from server.budget import BodyBudget
 from server.intake import Refused
 from server.record import Record
@@ -62,6 +63,15 @@ class Ports(msgspec.Struct, frozen=True):
     wall_clock: Callable[[], float]
     random: random.Random
     dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
+    trace: AttemptTrace | None = None
+
+    def upstream_for(self, lease: Lease, record: Record) -> Upstream:
+        """Where an attempt on `lease` goes; the debug log watches it where that is wanted."""
+        upstream = self.upstream(lease.base_url)
+        if self.trace is None:
+            return upstream
+        about = About(record.request_id, lease.account, record.attempts)
+        return self.trace.watch(upstream, about)
 
     def write_line(self, record: Record) -> None:
         """The journal is the one receiver that may lose a message; it never delays a request."""

@@ -213,7 +213,7 @@ class _Relay:
 
         try:
             result = await attempt(
-                self._ports.upstream(lease.base_url),
+                self._ports.upstream_for(lease, record),
                 request,
                 open_delivery,
                 asked=self._asked,

@@ -22,15 +22,12 @@ NOT_YET: Mapping[str, object] = {
     "account.follow": _NOTHING,
     "refresh.*": _NOTHING,
     "oauth.*": "",
-    "probe.enabled": False,
-    "probe.*": _NOTHING,
     "provider.*": _NOTHING,
     "fallback.*": _NOTHING,
     "route.*": _NOTHING,
     "redirect.*": "",
     "models.aliases": {},
     "models.long_context": (),
-    "logs.bodies": False,
     "client.manage": False,
     "client.[!u]*": _NOTHING,  # all but usage_file
 }

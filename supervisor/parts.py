@@ -28,6 +28,7 @@ from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
 from protocol.identity import login_name
 from protocol.quota_file import restored
 from protocol.status_view import Clocks
+from server.attempt_trace import AttemptTrace, Detail
 from server.budget import BodyBudget
 from server.connections import Connections
 from server.desk import Ports
@@ -221,7 +222,13 @@ class Parts:
             wall_clock=self.wall_clock,
             random=self.random,
             dropped=self.dropped,
+            trace=AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock),
         )
+
+
+def _detail(config: Config) -> Detail:
+    """Bodies are asked for by name alone, never by a level."""
+    return Detail(config.logs.bodies or config.logs.level == "debug", config.logs.bodies)
 
 
 def _memory(state_directory: Path, *, real: bool) -> QuotaMemory:

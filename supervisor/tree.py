@@ -22,15 +22,18 @@ from actors.log_rotator import LogRotatorActor, RotationRules
 from actors.loop_lag import LoopLagActor
 from actors.mailbox import Mailbox
 from actors.messages import AccountMessage
+from actors.probe import ProbeActor
 from actors.quota_store import QuotaStoreActor
 from actors.runtime import Run
 from actors.usage_file import UsageFileActor
 from protocol import derive
 from protocol.accounts import AccountSpec
+from server.quota_probe import QuotaProbe
 from supervisor.child import ChildSpec, GroupSpec
 from supervisor.parts import Parts
 from supervisor.roster import GROUP as ACCOUNTS
 from supervisor.roster import PREFIX
+from supervisor.version import version
 
 
 def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tuple[GroupSpec, ...]:
@@ -81,6 +84,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec("memory", "one_for_one", memory),           # quota and cooldowns in a file
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
         GroupSpec("upkeep", "one_for_one", (
+            child("probe", _probe(parts).run),                # quota while no traffic brings it
             child("config-watcher", watcher.run, parts.config_watcher),  # reloads
             child("usage-file", usage_file.run),              # quota, for status bars
             child("loop-lag", loop_lag.run),                  # how late the event loop is
@@ -100,6 +104,17 @@ def _stores(parts: Parts) -> tuple[QuotaStoreActor, ...]:
     if path is None:
         return ()
     return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock),)
+
+
+def _probe(parts: Parts) -> ProbeActor:
+    return ProbeActor(
+        parts.dispatcher,
+        parts.roster.mailbox,
+        QuotaProbe(parts.upstreams, f"llm-supervisor/{version()} (quota probe)").ask,
+        lambda: derive.probe_rules(parts.config),
+        parts.wall_clock,
+        parts.random,
+    )
 
 
 def _rotation(parts: Parts) -> RotationRules:

@@ -18,6 +18,9 @@ import hypothesis
 import pytest
 import trio
 
+from tests.kit import canaries
+from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_makereport
+
 # ------------------------------------------------------------------------------------ hypothesis
 
 # No deadline: a shared machine stalls for longer than any honest example takes.
@@ -29,6 +32,15 @@ hypothesis.settings.register_profile(
     "ci", hypothesis.settings.get_profile("local"), derandomize=True, database=None
 )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# -------------------------------------------------------------------------------------- canaries
+
+canaries.watch_secrets()
+
+
+def pytest_runtest_setup() -> None:
+    canaries.begin()
+
 
 # ----------------------------------------------------------------------------------- environment
 

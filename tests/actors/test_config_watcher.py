@@ -79,6 +79,27 @@ async def test_a_changed_file_is_in_effect_within_moments_and_once(
     assert scene.applied == [2]
 
 
+async def test_a_file_that_is_still_being_written_is_read_when_it_is_done(
+    autojump_clock: object, scene: Scene
+) -> None:
+    await trio.sleep(0.9)
+    for content in (b"bad", b"bad.", b"bad..", b"2"):
+        scene.disk.files[PATH] = content
+        await trio.sleep(0.2)
+    await trio.sleep(2)
+    assert scene.refusals == []
+    assert scene.applied == [2]
+
+
+async def test_a_file_that_never_comes_to_rest_is_read_all_the_same(
+    autojump_clock: object, scene: Scene
+) -> None:
+    for port in range(2, 40):
+        scene.disk.files[PATH] = str(port).encode()
+        await trio.sleep(0.2)
+    assert scene.applied
+
+
 async def test_a_bad_file_is_refused_whole_once_and_the_old_one_goes_on(
     autojump_clock: object, scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import sys
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from server.scripted import rate_limited, reply_to
 from tests.e2e.conftest import Upstream
 from tests.e2e.conversation import Stream, ask, held_stream
 from tests.kit.live import accounts
-from tests.kit.process import Supervised, listening, pointed_at, write_config
+from tests.kit.process import JSON, Supervised, listening, pointed_at, write_config
+from tests.kit.rounds import rounds
 from tests.kit.wire import Wire
 
 STREAMS = 50
-NOTICED_SECONDS = 10.0
+NOTICED_SECONDS = 30.0
 """Longest wait for a reload that nobody asked for; it should take 1 to 2, and a busy machine more."""
+
+
+RELOAD_EVERY = 0.1
+RELOADS = rounds(quick=10, full=100)
+ADDED_SECONDS = 5.0
+"""Until an added account serves. It should take less than one; a busy machine stretches it."""
 
 
 async def until_loaded_again(process: Supervised, before: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +92,45 @@ async def test_accounts_come_change_and_go_under_fifty_streams_and_none_is_dropp
         assert "crashed" not in process.stderr
 
 
+@pytest.mark.sweep
+async def test_reloading_ten_times_a_second_drops_no_stream(
+    upstream: Upstream,
+    config: Path,
+    state: Path,
+) -> None:
+    """Fifty streams run all the while; accounts come and go under them (G2)."""
+    upstream.default(held_stream())
+    both = pointed_at(upstream.url, accounts("a", "b"), drain=60)
+    other = pointed_at(upstream.url, accounts("b", "c"), drain=60)
+    write_config(config, both)
+    slowest = 0.0
+    async with listening(config, state=state) as process, AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(await Stream.begun(process.url)) for _ in range(STREAMS)
+        ]
+        async with await Wire.to(process.url) as wire:
+            for number in range(RELOADS):
+                next_at = trio.current_time() + RELOAD_EVERY
+                write_config(config, other if number % 2 == 0 else both)
+                began = trio.current_time()
+                assert (await wire.ask("POST", "/status/reload", JSON, b"")).status == 200
+                pinned = [*JSON, ("x-account-name", "c")]
+                async with (
+                    await Stream.begun(process.url, pinned) if number % 2 == 0 else (nullcontext())
+                ):
+                    slowest = max(slowest, trio.current_time() - began)
+                await trio.sleep_until(next_at)
+        upstream.gate("end").open()
+        ended = [await stream.ended_well() for stream in streams]
+        assert ended == [True] * STREAMS
+        sys.stdout.write(f"{RELOADS} reloads, {STREAMS} streams, slowest {slowest:.2f} s\n")
+        assert slowest < ADDED_SECONDS
+        assert "crashed" not in process.stderr
+        status = await process.status()
+        assert status["in_flight"] == 0
+        assert [actor for actor in status["actors"] if actor["restarts"]] == []
+
+
 async def test_a_new_key_lifts_the_benches_of_its_account(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -107,11 +155,11 @@ async def test_an_edit_is_noticed_by_itself_a_bad_one_is_refused_whole_and_a_goo
     async with listening(config, state=state) as process:
         before = await process.status()
         write_config(config, pointed_at(upstream.url, accounts("a", "b")))
-        began = trio.current_time()
+        # How soon it is noticed is counted in the watcher's own looks (`tests/actors`, in virtual
+        # time); a busy machine stretches seconds, so here it only has to be noticed by itself.
         with trio.fail_after(NOTICED_SECONDS):
             while named(await process.status()) != ["a", "b"]:  # noqa: ASYNC110 - of another process
                 await trio.sleep(0.02)
-        assert trio.current_time() - began < 3  # it should take less than two
 
         good = await process.status()
         for wrong, words in (

@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 import trio
 
 from server.scripted import (
@@ -107,6 +108,7 @@ def echoing(status: int) -> Answerer:
     return lambda seen: error(status, message=f"{ECHO} {seen.credential}")
 
 
+@pytest.mark.plants_canaries
 async def test_the_credentials_of_a_pool_are_seen_by_the_upstream_alone(
     upstream: Upstream, config: Path, state: Path
 ) -> None:

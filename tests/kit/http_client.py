@@ -9,6 +9,8 @@ import h11
 import msgspec
 import trio
 
+from tests.kit import canaries
+
 
 class Received(msgspec.Struct):
     """A response as far as it came. `complete`: it ended as its framing says."""
@@ -41,12 +43,16 @@ class MemoryClient:
         """Sends `document` (bytes go as they are) and reads the whole answer."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         await self.send("POST", target, body, headers)
-        return await self.receive()
+        received = await self.receive()
+        canaries.answered(target, received.body)
+        return received
 
     async def get(self, target: str, headers: Mapping[str, str] | None = None) -> Received:
         """A GET and its whole answer."""
         await self.send("GET", target, None, headers)
-        return await self.receive()
+        received = await self.receive()
+        canaries.answered(target, received.body)
+        return received
 
     async def send(
         self,

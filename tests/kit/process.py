@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from tests.kit import canaries
 from tests.kit.wire import Answered, Headers, Wire
 
 START_SECONDS = 40.0
@@ -140,6 +141,10 @@ async def started(
             **options,
         )
         supervised = Supervised(process)
+        canaries.used_among(environment or {})
+        canaries.written_to(Path(wanted["SUPERVISOR_STATE_DIR"]))
+        canaries.said("standard output", lambda: supervised.stdout)
+        canaries.said("standard error", lambda: supervised.stderr)
         nursery.start_soon(supervised.keep_words, 1, process.stdout)
         nursery.start_soon(supervised.keep_words, 2, process.stderr)
         try:
@@ -167,6 +172,7 @@ async def listening(
 
 def write_config(path: Path, text: str) -> Path:
     """A configuration file as its owner would have it: replaced whole, private."""
+    canaries.used_in(text)
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(text, encoding="utf-8")
     temporary.chmod(0o600)

@@ -23,6 +23,7 @@ from supervisor.instance import Instance
 from supervisor.listening import address_of, listen
 from supervisor.parts import Parts
 from supervisor.program import Program
+from tests.kit import canaries
 from tests.kit.memory_disk import MemoryDisk
 
 EPOCH = 1_790_000_000.0
@@ -151,6 +152,9 @@ async def _running(parts: Parts, url: str, port: int) -> AsyncGenerator[RunningP
     instance = Instance(
         pid=1, host="127.0.0.1", port=port, started_at="", id="test-instance", version="test"
     )
+    canaries.written_to(parts.state_directory)
+    if isinstance(parts.disk, MemoryDisk):
+        canaries.kept_on(parts.disk)
     async with trio.open_nursery() as connections:
         program = Program(parts, instance, connections)
         async with trio.open_nursery() as running:

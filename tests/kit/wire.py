@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import trio
 
+from tests.kit import canaries
+
 READ_BYTES = 65536
 RECEIVE_SECONDS = 40.0
 """Longest wait for anything; only a failing test waits so long."""
@@ -97,7 +99,10 @@ class Wire:
     ) -> Answered:
         """A whole request and its whole answer."""
         await self.send(method, target, headers, body)
-        return await self.answer(to_head=method == "HEAD")
+        answered = await self.answer(to_head=method == "HEAD")
+        canaries.used_among(headers or [])
+        canaries.answered(target, answered.body)
+        return answered
 
     async def leave(self, *, reset: bool = False) -> None:
         """Closes the connection, or resets it as Claude Code does."""

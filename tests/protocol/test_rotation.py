@@ -44,6 +44,20 @@ def test_a_file_of_tomorrow_is_no_old_file() -> None:
     assert to_remove([log(-1)], TODAY, 1, LARGE) == []
 
 
+def test_files_of_days_to_come_were_written_under_a_wrong_clock_and_go_first() -> None:
+    files = [log(-400, 30), log(-2, 30), log(0, 30), log(1, 30)]
+    assert to_remove(files, TODAY, 7, 120) == []
+    assert to_remove(files, TODAY, 7, 60) == [log(-2).name, log(-400).name]
+
+
+def test_there_are_never_more_files_than_two_for_each_day_that_is_kept() -> None:
+    to_come = [log(-age) for age in range(2, 40)]
+    files = [*to_come, log(0), log(0, kind="debug"), log(1), log(2)]
+    removed = to_remove(files, TODAY, 3, LARGE)
+    assert len(files) - len(removed) == 6
+    assert set(removed) < {file.name for file in to_come}
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -66,7 +80,7 @@ def test_keeping_for_longer_than_the_calendar_goes_back_keeps_everything() -> No
 
 
 @given(
-    st.lists(st.tuples(st.integers(-2, 30), st.integers(0, 100)), unique_by=lambda f: f[0]),
+    st.lists(st.tuples(st.integers(-1, 30), st.integers(0, 100)), unique_by=lambda f: f[0]),
     st.integers(1, 1_000_000),
     st.integers(1, 500),
 )

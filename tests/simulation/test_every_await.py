@@ -42,6 +42,7 @@ AWAITING = [
     "quota-store",
     "account/first",
     "account/second",
+    "probe",
     "config-watcher",
     "usage-file",
     "loop-lag",

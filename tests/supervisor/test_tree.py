@@ -45,6 +45,7 @@ async def test_everybody_is_there_in_start_order(children: list[ChildSpec]) -> N
         "quota-store",
         "account/b",
         "account/a",
+        "probe",
         "config-watcher",
         "usage-file",
         "loop-lag",
