@@ -24,7 +24,8 @@ LOAD_SECONDS = 60.0
 
 CONFIGURATION = """\
 [upstream]
-base_url = "http://127.0.0.1:{port}"
+base_url = "{url}"
+{upstream}
 [[account]]
 name = "one"
 api_key = "made-up-one"
@@ -121,11 +122,17 @@ def upstream(home: Path) -> Iterator[Process]:
 
 
 @contextlib.contextmanager
-def proxy(upstream_port: int, home: Path) -> Iterator[Process]:
-    """The program as a user starts it, in front of that upstream."""
+def proxy(
+    upstream: int | str, home: Path, *, extra: str = "", in_upstream: str = ""
+) -> Iterator[Process]:
+    """The program as a user starts it, in front of that upstream (a port of this machine, or a URL).
+
+    `extra` is more configuration, and `in_upstream` more for its table `[upstream]`.
+    """
+    url = upstream if isinstance(upstream, str) else f"http://127.0.0.1:{upstream}"
     home.mkdir(parents=True, exist_ok=True)
     file = home / "config.toml"
-    file.write_text(CONFIGURATION.format(port=upstream_port), "utf-8")
+    file.write_text(CONFIGURATION.format(url=url, upstream=in_upstream) + extra, "utf-8")
     file.chmod(0o600)
     process = Process(
         ["-m", "supervisor", "run", str(file), "--port", "0", "--quiet", "--no-client"], home
