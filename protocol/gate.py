@@ -38,6 +38,8 @@ class Rules(msgspec.Struct, frozen=True):
     origins: frozenset[str] = frozenset()
     token: Secret | None = None
     pool: bool = True
+    own_key: Secret | None = None
+    """What clients without a login are given beside the base URL: worthless to any upstream."""
 
 
 def check(head: RequestHead, route: Route, rules: Rules) -> Problem | None:
@@ -102,6 +104,12 @@ def _check_origin(head: RequestHead, rules: Rules) -> Problem | None:
 
 
 def _check_access(head: RequestHead, route: Route, rules: Rules) -> Problem | None:
+    if route is not Route.OWN and not rules.pool and _shows(head, rules.own_key):
+        return Problem(
+            401,
+            "this client sends the key that the proxy gave it while accounts were configured; now "
+            "none is: log in, or restart the client",
+        )
     if (head.method, head.path) in _OPEN or _shows_token(head, route, rules):
         return None
     if rules.token is not None:
@@ -129,8 +137,18 @@ def _shows_token(head: RequestHead, route: Route, rules: Rules) -> bool:
         offered.append(head.header(b"x-api-key"))
         scheme, _, value = (head.header(b"authorization") or b"").partition(b" ")
         offered.append(value if scheme.lower() == b"bearer" else None)
-    expected = rules.token.reveal().encode()
-    matches = [hmac.compare_digest(value.strip(), expected) for value in offered if value]
+    return _is_among(offered, rules.token)
+
+
+def _shows(head: RequestHead, key: Secret | None) -> bool:
+    """Whether the client's own credential is that key."""
+    _, _, bearer = (head.header(b"authorization") or b"").partition(b" ")
+    return key is not None and _is_among([head.header(b"x-api-key"), bearer], key)
+
+
+def _is_among(offered: list[bytes | None], expected: Secret) -> bool:
+    wanted = expected.reveal().encode()
+    matches = [hmac.compare_digest(value.strip(), wanted) for value in offered if value]
     return any(matches)
 
 

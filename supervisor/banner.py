@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from protocol import derive
 from supervisor.configuration import Loaded
@@ -16,8 +18,10 @@ def listening_line(instance: Instance) -> str:
     return f"listening on {instance.scheme}://{host}:{instance.port}"
 
 
-def lines(loaded: Loaded, instance: Instance) -> list[str]:
-    """Everything after that line."""
+def lines(
+    loaded: Loaded, instance: Instance, clients: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Everything after that line. `clients` is what `/status` shows of the settings guard."""
     config = loaded.config
     specs = sorted(derive.account_specs(config), key=lambda spec: (spec.priority, spec.order))
     told = [f"configuration: {loaded.path or 'none, the defaults are used'}"]
@@ -36,22 +40,43 @@ def lines(loaded: Loaded, instance: Instance) -> list[str]:
         told.append("mode: passthrough, because no account is configured")
         told.append("who pays: whoever a client's own credential belongs to")
     told.append(f"upstream: {config.upstream.base_url}")
-    told.append(f"point a client here: ANTHROPIC_BASE_URL={instance.url}")
+    told += _client_lines(clients, instance)
     told.append("see it work: supervisor status --watch")
     return told
+
+
+def _client_lines(clients: Mapping[str, Any] | None, instance: Instance) -> list[str]:
+    """Which files were changed, how, and how to undo it."""
+    by_hand = f"point a client here: ANTHROPIC_BASE_URL={instance.url}"
+    told = []
+    for file in (clients or {}).get("files", ()):
+        reason = f" ({file['reason']})" if file["reason"] else ""
+        if file["state"] != "pointed":
+            told.append(f"Claude Code is left as it is: {file['reason']}")
+            continue
+        told.append(f"Claude Code points here: {file['file']}{reason}")
+        told.append(f"  keys set: {', '.join(file['keys'])}")
+        told.append("  undone when this stops; by hand: supervisor client restore")
+    return told if told and clients and clients["state"] == "pointed" else [*told, by_hand]
 
 
 def _kind(kind: str) -> str:
     return kind.replace("_", " ").replace("api key", "API key")
 
 
-def show(loaded: Loaded, instance: Instance, *, quiet: bool) -> None:
+def show(
+    loaded: Loaded,
+    instance: Instance,
+    *,
+    quiet: bool,
+    clients: Mapping[str, Any] | None = None,
+) -> None:
     """Prints it; the first line also when `quiet`. A reader that has gone does no harm."""
     try:
         # In one write, also where nothing is buffered: whoever waits for it reads a whole line.
         print(f"{listening_line(instance)}\n", end="", flush=True)
         if not quiet:
-            for line in lines(loaded, instance):
+            for line in lines(loaded, instance, clients):
                 print(f"  {line}", flush=True)
     except OSError:
         _give_up_stdout()

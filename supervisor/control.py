@@ -71,6 +71,7 @@ class Control:
             "fallback": [],
             "actors": self.actors(),
             "log": {"dropped_lines": parts.dropped.total},
+            "client": parts.client_status(),
             "event_loop_lag": msgspec.to_builtins(parts.loop_lag()),
         }
 

@@ -28,8 +28,6 @@ NOT_YET: Mapping[str, object] = {
     "redirect.*": "",
     "models.aliases": {},
     "models.long_context": (),
-    "client.manage": False,
-    "client.[!u]*": _NOTHING,  # all but usage_file
 }
 """Key path (`*`: every key of the section; the first that fits counts) -> the value that is so."""
 

@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import trio
 
+from actors.client_port import ClientPort
 from actors.disk import Disk, RealDisk
 from actors.dropped import DroppedLines
 from actors.mailbox import ActorStopped, Mailbox
@@ -25,8 +27,10 @@ from protocol import derive
 from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
+from protocol.gate import Rules
 from protocol.identity import login_name
 from protocol.quota_file import restored
+from protocol.secrets import Secret
 from protocol.status_view import Clocks
 from server.attempt_trace import AttemptTrace, Detail
 from server.budget import BodyBudget
@@ -48,6 +52,12 @@ TELL_SECONDS = 5.0
 
 RETIRED_LOOK_SECONDS = 1.0
 RETIRED_CLOSE_SECONDS = 1.0
+
+
+class Clients(ClientPort, Protocol):
+    """Clients' settings, and the key that those without a login are given."""
+
+    key: Secret | None
 
 
 class Parts:
@@ -93,12 +103,16 @@ class Parts:
         self._trust = trust_anchors(config)
         self.upstreams = Upstreams(self._upstream_maker())
         self._salt = secrets.token_bytes(16)
-        self.door = Door(self._ports(), lambda: derive.gate_rules(self.config), self._salt)
+        self.door = Door(self._ports(), self._gate_rules, self._salt)
         self.connections: Connections | None = None
         self.connections_limit = sys.maxsize
         """What the machine allows, where that is less than `server.max_connections`."""
         self.loop_lag: Callable[[], object] = dict
         """How late the event loop is; the tree sets it."""
+        self.clients: Clients | None = None
+        """The settings of clients, where they are ours to change."""
+        self.client_status: Callable[[], dict[str, object]] = dict
+        """What the settings guard did; the tree sets it."""
         self.nursery: trio.Nursery | None = None
         """For what outlives the actor that caused it; the program sets it."""
 
@@ -192,6 +206,10 @@ class Parts:
         if self.connections is None:
             raise RuntimeError("the front end runs before there is a nursery for connections")
         self.connections.admit(stream)
+
+    def _gate_rules(self) -> Rules:
+        own = self.clients.key if self.clients is not None else None
+        return msgspec.structs.replace(derive.gate_rules(self.config), own_key=own)
 
     def _client_spec(self, name: str) -> AccountSpec:
         return derive.client_spec(name, self.config)

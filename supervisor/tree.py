@@ -1,7 +1,8 @@
 """THE WIRING: every part of the program, in start order. Stop order is the reverse.
 
 The dispatcher starts before the accounts because they tell it about themselves; the front end
-comes last, so that the door opens when everybody is there and closes first. One actor's crash
+comes late, so that the door opens when everybody is there and closes early; after it only the guard
+of the clients' settings, which sends them to an open door alone. One actor's crash
 restarts that actor alone, in every group: nobody keeps a reference into another's state.
 Live connections are in no group: they belong to the program's nursery, and no restart cuts one.
 Who lets them end at the stop does nothing before it, so a crash never takes the drain away.
@@ -25,9 +26,11 @@ from actors.messages import AccountMessage
 from actors.probe import ProbeActor
 from actors.quota_store import QuotaStoreActor
 from actors.runtime import Run
+from actors.settings_guard import SettingsGuardActor
 from actors.usage_file import UsageFileActor
 from protocol import derive
 from protocol.accounts import AccountSpec
+from protocol.client_plan import LONGEST_RELEASE
 from server.quota_probe import QuotaProbe
 from supervisor.child import ChildSpec, GroupSpec
 from supervisor.parts import Parts
@@ -95,6 +98,10 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec("door", "one_for_one", (
             child("front-end", front_end.run),                # accepts
         )),
+        GroupSpec("clients", "one_for_one", tuple(
+            child("settings-guard", guard.run, shutdown_timeout=LONGEST_RELEASE + 5)
+            for guard in _guards(parts)                       # points clients here, and away
+        )),
     )  # fmt: skip
 
 
@@ -104,6 +111,15 @@ def _stores(parts: Parts) -> tuple[QuotaStoreActor, ...]:
     if path is None:
         return ()
     return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock),)
+
+
+def _guards(parts: Parts) -> tuple[SettingsGuardActor, ...]:
+    """None where no client's settings are ours to change (`demo`, tests)."""
+    if parts.clients is None:
+        return ()
+    guard = SettingsGuardActor(parts.clients)
+    parts.client_status = guard.view
+    return (guard,)
 
 
 def _probe(parts: Parts) -> ProbeActor:

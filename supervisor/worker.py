@@ -16,9 +16,11 @@ import trio
 
 from actors.mailbox import AskFailed
 from actors.messages import Reload
+from protocol.client_plan import LONGEST_RELEASE
 from protocol.config import Config, ConfigInvalid
 from protocol.status_view import utc
 from supervisor import banner, configuration, descriptors, exit_codes, instance, logs
+from supervisor.client_side import ClientSide, adopted_upstream, with_upstream
 from supervisor.configuration import Loaded
 from supervisor.engine import GaveUp
 from supervisor.guard import Guard
@@ -110,7 +112,8 @@ class Worker:
         tls: ssl.SSLContext | None,
         guard: Guard,
     ) -> None:
-        self._loaded = loaded
+        self._adopted = adopted_upstream(loaded, options.state_directory, environ)
+        self._loaded = loaded = with_upstream(loaded, self._adopted)
         self._options = options
         self._environ = environ
         self._lock = lock
@@ -135,6 +138,13 @@ class Worker:
             version=version(),
             scheme="https" if tls else "http",
             config=str(loaded.path or ""),
+        )
+        self.parts.clients = ClientSide(
+            lambda: self.parts.config,
+            self._instance,
+            options.state_directory,
+            environ,
+            adopted=self._adopted,
         )
 
     async def main(self) -> int:
@@ -168,13 +178,19 @@ class Worker:
         try:
             async with trio.open_nursery() as running:
                 if await running.start(program.run):
-                    banner.show(self._loaded, self._instance, quiet=self._options.quiet)
+                    banner.show(
+                        self._loaded,
+                        self._instance,
+                        quiet=self._options.quiet,
+                        clients=self.parts.client_status(),
+                    )
         except* GaveUp:
             pass  # the engine keeps the reason
 
     async def _guard_the_drain(self, program: Program) -> None:
         await program.stop_asked.wait()
-        drain = self.parts.config.server.drain_seconds
+        config = self.parts.config
+        drain = config.server.drain_seconds + min(config.client.release_after, LONGEST_RELEASE)
         self._guard.end_after(drain + GUARD_SECONDS, exit_codes.STOPPED_AS_ASKED)
 
     def _publish(self) -> StateDirectoryUnusable | None:
@@ -192,6 +208,7 @@ class Worker:
         loaded = configuration.load(
             self._options.argument, overrides=self._options.overrides, environ=self._environ
         )
+        loaded = with_upstream(loaded, self._adopted)
         warnings = {*loaded.warnings, *configuration.not_yet(loaded)}
         for warning in sorted(warnings - self._warned):
             log.warning("%s", warning)

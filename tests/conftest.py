@@ -89,6 +89,76 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return home
 
 
+def _real_settings() -> Path:
+    """Of the person at the keyboard; read at import, because a test has only a made-up home."""
+    named = os.environ.get("CLAUDE_CONFIG_DIR")
+    return (Path(named) if named else Path.home() / ".claude") / "settings.json"
+
+
+REAL_SETTINGS = _real_settings()
+
+
+class TouchedRealSettings(Exception):
+    """This test tried to write the settings of the person at the keyboard."""
+
+
+_touched: list[str] = []
+
+
+def _is_real(path: object) -> bool:
+    if not isinstance(path, str | bytes | os.PathLike):
+        return False
+    directory = os.fsdecode(path).rpartition("/")[0]
+    return directory == str(REAL_SETTINGS.parent)
+
+
+def _watch_the_settings(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook: whatever would change a file in the real directory is refused."""
+    if event == "open":
+        path, mode, flags = arguments
+        writing = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        touched = [path] if writing or (isinstance(mode, str) and set(mode) & set("wax+")) else []
+    elif event in ("os.rename", "os.link", "os.symlink"):
+        touched = list(arguments[:2])
+    elif event in ("os.remove", "os.truncate", "os.chmod", "os.chown"):
+        touched = list(arguments[:1])
+    else:
+        return
+    if any(_is_real(path) for path in touched):
+        _touched.append(f"{event} {touched}")
+        raise TouchedRealSettings(_touched[-1])
+
+
+sys.addaudithook(_watch_the_settings)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def real_settings_stay() -> Iterator[None]:
+    """The whole run fails when the real settings are others at its end: that sees what processes
+    did that were started here (and an edit of their owner's, meanwhile)."""
+    before = _content(REAL_SETTINGS)
+    yield
+    assert _content(REAL_SETTINGS) == before, f"{REAL_SETTINGS} was changed during the tests"
+
+
+@pytest.fixture(autouse=True)
+def touches_no_real_settings() -> Iterator[list[str]]:
+    """Fails the test that tried, also when the program under test took the refusal well."""
+    _touched.clear()
+    yield _touched
+    if _touched:
+        tried = ", ".join(_touched)
+        _touched.clear()
+        pytest.fail(f"touched the real settings: {tried}")
+
+
 # --------------------------------------------------------------------------------------- network
 
 

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from hypothesis import strategies
 
-from tests.conftest import LeftLoopback, _ended_after
+from tests.conftest import REAL_SETTINGS, LeftLoopback, TouchedRealSettings, _ended_after
 
 ELSEWHERE = "192.0.2.1"  # reserved for documentation: no machine has it
 
@@ -27,6 +27,23 @@ def test_the_home_is_empty_and_everything_that_is_looked_up_lies_below_it(home: 
 def test_no_setting_of_the_person_at_the_keyboard_is_seen() -> None:
     assert not [name for name in os.environ if name.startswith(("ANTHROPIC_", "OPENAI_"))]
     assert not [name for name in os.environ if name.upper().endswith("_PROXY")]
+
+
+def test_the_settings_of_the_person_at_the_keyboard_cannot_be_written(
+    touches_no_real_settings: list[str], home: Path
+) -> None:
+    assert not REAL_SETTINGS.is_relative_to(home)
+    for attempt in (
+        lambda: REAL_SETTINGS.write_bytes(b"{}"),
+        lambda: os.open(REAL_SETTINGS, os.O_RDWR),
+        lambda: (home / "x").replace(REAL_SETTINGS),
+        REAL_SETTINGS.unlink,
+        REAL_SETTINGS.with_name(".settings.json.abc.0").touch,
+    ):
+        with pytest.raises(TouchedRealSettings):
+            attempt()
+    assert len(touches_no_real_settings) == 5
+    touches_no_real_settings.clear()
 
 
 def test_a_plain_socket_does_not_leave_loopback(only_loopback: list[str]) -> None:

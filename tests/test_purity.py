@@ -38,7 +38,7 @@ STANDARD_LIBRARY_ONLY = [
     path
     for path in (ROOT / "supervisor" / "keeper.py", ROOT / "supervisor" / "keeper")
     if path.exists()
-]
+] + [ROOT / "supervisor" / "client_settings.py", ROOT / "supervisor" / "client_point.py"]
 
 OUR_PACKAGES = {"actors", "protocol", "server", "supervisor"}
 

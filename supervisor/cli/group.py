@@ -12,13 +12,16 @@ from typing import NoReturn
 import click
 
 from supervisor.cli.check import check
+from supervisor.cli.client import client
 from supervisor.cli.demo import demo
 from supervisor.cli.execute import execute
 from supervisor.cli.reload import reload
+from supervisor.cli.repair import repair
 from supervisor.cli.run import run
 from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
+from supervisor.cli.uninstall import uninstall
 
 PROGRAM = "supervisor"
 
@@ -66,7 +69,10 @@ def commands() -> None:
     """
 
 
-for _command in (run, check, status, statusline, execute, reload, stop, demo):
+_COMMANDS = (
+    run, check, status, statusline, execute, reload, stop, client, repair, uninstall, demo
+)  # fmt: skip
+for _command in _COMMANDS:
     commands.add_command(_command)
 
 

@@ -24,6 +24,7 @@ from supervisor.listening import address_of, listen
 from supervisor.parts import Parts
 from supervisor.program import Program
 from tests.kit import canaries
+from tests.kit.memory_clients import MemoryClients
 from tests.kit.memory_disk import MemoryDisk
 
 EPOCH = 1_790_000_000.0
@@ -131,6 +132,7 @@ async def program_in_memory(
             make_upstream=make,
             environ=environ,
         )
+        parts.clients = MemoryClients(lambda: parts.config)
         with parts.listening_socket():
             async with _running(parts, "http://localhost", 0) as running:
                 yield running

@@ -260,3 +260,23 @@ def test_a_refusal_says_what_to_do_and_quotes_little() -> None:
     assert problem is not None
     assert "allowed_hosts" in problem.message
     assert len(problem.message) < 300
+
+
+OWN_KEY = "llm-supervisor-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("pool", "header", "expected"),
+    [
+        (False, (b"authorization", b"Bearer " + OWN_KEY.encode()), 401),
+        (False, (b"x-api-key", OWN_KEY.encode()), 401),
+        (False, (b"authorization", b"Bearer another"), 0),
+        (True, (b"authorization", b"Bearer " + OWN_KEY.encode()), 0),
+    ],
+)
+def test_our_own_key_goes_to_no_upstream(
+    pool: bool, header: tuple[bytes, bytes], expected: int
+) -> None:
+    rules = Rules(pool=pool, own_key=Secret(OWN_KEY))
+    assert status("POST", "/v1/messages", header, rules=rules) == expected
+    assert status("GET", "/status", header, rules=rules) == 0

@@ -46,6 +46,7 @@ AWAITING = [
     "config-watcher",
     "usage-file",
     "loop-lag",
+    "settings-guard",
 ]
 """The dispatcher has no await but its reading, which is what lets it answer at once; the front
 end needs a real socket, and `test_acceptor.py` sweeps it."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from protocol import pointing
+from protocol.pointing import ClientFile, Pointing
 from supervisor import banner
 from supervisor.configuration import AccountSource, Loaded
 from supervisor.instance import Instance
@@ -88,3 +90,28 @@ def test_an_output_that_nobody_reads_any_more_is_given_up(
         os.write(file.fileno(), b"after")
         monkeypatch.setattr(Broken, "flush", io.TextIOWrapper.flush)
     assert b"after" not in (tmp_path / "out").read_bytes(), "it leads nowhere now"
+
+
+def test_a_pointed_client_is_named_with_its_file_its_keys_and_the_way_back() -> None:
+    clients = pointing.view(
+        pointing.pointed(
+            Pointing(),
+            (
+                ClientFile("/s.json", "pointed", "requests go on", ("ANTHROPIC_BASE_URL", "X")),
+                ClientFile("/t.json", "stood back", "/t.json is read-only"),
+            ),
+        )
+    )
+    said = "\n".join(banner.lines(loaded(""), HERE, clients))
+    assert "Claude Code points here: /s.json (requests go on)" in said
+    assert "keys set: ANTHROPIC_BASE_URL, X" in said
+    assert "supervisor client restore" in said
+    assert "left as it is: /t.json is read-only" in said
+    assert "point a client here" not in said
+
+
+def test_a_client_that_was_left_alone_is_explained_and_can_be_pointed_by_hand() -> None:
+    back = pointing.pointed(Pointing(), (ClientFile("/s.json", "stood back", "why"),))
+    said = "\n".join(banner.lines(loaded(""), HERE, pointing.view(back)))
+    assert "left as it is: why" in said
+    assert "point a client here: ANTHROPIC_BASE_URL=http://127.0.0.1:4080" in said

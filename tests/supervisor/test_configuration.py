@@ -341,7 +341,8 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
         ("[cooldown]\nladder = [1]", ()),
         ("[refresh]\nahead = 1\n[oauth]\nclient_id = 'x'", ("refresh.ahead", "oauth.client_id")),
         ("[probe]\nenabled = false\n[client]\nmanage = false", ()),
-        ("[client]\nmanage = true\nreplace = true", ("client.manage", "client.replace")),
+        ("[client]\nmanage = true\nreplace = true", ()),
+        ('[client]\nusage_file = ""', ("client.usage_file",)),
         (
             PROVIDER + '[[fallback]]\nprovider = "p"\nmodel = "m"\n'
             '[[route]]\nmatch = "m"\nprovider = "p"\n[redirect]\nprovider = "p"',

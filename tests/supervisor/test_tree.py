@@ -13,6 +13,7 @@ from supervisor.parts import Parts
 from supervisor.quota_memory import nothing_known
 from supervisor.tree import tree
 from tests.kit.live import accounts
+from tests.kit.memory_clients import MemoryClients
 from tests.kit.memory_disk import MemoryDisk
 from tests.kit.program import configured
 
@@ -88,6 +89,16 @@ async def test_where_a_file_must_not_be_overwritten_nobody_is_there_to_do_it() -
     names = [child.name for group in tree(parts, nothing, drained) for child in group.children]
     assert "quota-store" not in names
     assert "dispatcher" in names
+
+
+async def test_clients_are_pointed_last_and_put_back_first() -> None:
+    config = configured(accounts("a"))
+    parts = Parts(config, lambda: config, Path("/state"), None, disk=MemoryDisk())
+    parts.clients = MemoryClients(lambda: config)
+    last = tree(parts, nothing, drained)[-1].children[-1]
+    assert last.name == "settings-guard"
+    assert last.shutdown_timeout > config.client.release_after
+    assert parts.client_status()["state"] == "off"
 
 
 async def test_the_quota_is_kept_after_the_accounts_last_word(children: list[ChildSpec]) -> None:

@@ -1,0 +1,42 @@
+"""`supervisor repair`: what service units run after a stop, and a hook before a session."""
+
+from __future__ import annotations
+
+import click
+
+from supervisor import exit_codes
+from supervisor.cli import running
+from supervisor.cli.client import lease_file, tell
+from supervisor.cli.failure import Failure
+
+
+@click.command(short_help="Put a client's settings back if the instance that changed them is gone.")
+@click.option("--if-dead", is_flag=True, help="Say nothing where there is nothing to do.")
+def repair(if_dead: bool) -> None:
+    """Put Claude Code's settings back if the instance that changed them is gone.
+
+    Idempotent, and quick where there is nothing to do. An instance that still answers is left
+    alone; with --if-dead also one whose process is there but does not answer.
+    """
+    if not lease_file().exists():  # before anything is imported: a hook runs this each time
+        if not if_dead:
+            click.echo("nothing to repair")
+        return
+
+    from protocol.client_lease import LeaseUnreadable
+    from supervisor import client_settings
+    from supervisor.who_answers import who_answers
+
+    directory = running.state_directory()
+    try:
+        lease = client_settings.read_lease(directory)
+    except (LeaseUnreadable, OSError) as error:
+        raise Failure(exit_codes.FAILED, str(error)) from error
+    if lease is not None and not client_settings.gone(lease.holder):
+        if if_dead:
+            return
+        if who_answers(lease.url) == "supervisor":
+            click.echo(f"nothing to repair: the instance at {lease.url} answers")
+            return
+    done = client_settings.restore_whole(directory)
+    tell(done, nothing="" if if_dead else "nothing to repair")
