@@ -39,10 +39,16 @@ class SettingsGuardActor:
     def __init__(self, clients: ClientPort) -> None:
         self._clients = clients
         self._now = Guarding()
+        self._again = False
 
     def view(self) -> dict[str, object]:
         """`client` of `GET /status`."""
         return pointing.view(self._now.pointing)
+
+    def point_again(self) -> None:
+        """The keeper has put the clients back, for want of a worker that serves, and now there is
+        one: what the guard finds in the settings then is nobody's decision to go elsewhere."""
+        self._again = True
 
     async def run(self, context: Context[None, Guarding]) -> None:
         """Until the program stops; then clients are put back."""
@@ -80,6 +86,10 @@ class SettingsGuardActor:
             return
         answered = await self._clients.answers()
         if context.stopping.is_set():
+            return
+        if self._again and answered:
+            self._again = False
+            self._publish(context, Guarding(await self._point(plan, Pointing()), plan))
             return
         state, action = pointing.probed(
             self._now.pointing, answered, trio.current_time(), stay=plan.stay

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from protocol import derive
+from supervisor import announcement
 from supervisor.configuration import Loaded
 from supervisor.instance import Instance
 
@@ -71,21 +70,6 @@ def show(
     quiet: bool,
     clients: Mapping[str, Any] | None = None,
 ) -> None:
-    """Prints it; the first line also when `quiet`. A reader that has gone does no harm."""
-    try:
-        # In one write, also where nothing is buffered: whoever waits for it reads a whole line.
-        print(f"{listening_line(instance)}\n", end="", flush=True)
-        if not quiet:
-            for line in lines(loaded, instance, clients):
-                print(f"  {line}", flush=True)
-    except OSError:
-        _give_up_stdout()
-
-
-def _give_up_stdout() -> None:
-    """What could not be written would be tried once more at exit, and spoil the exit code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, sys.stdout.fileno())
-    finally:
-        os.close(nowhere)
+    """Prints it; the first line also when `quiet`."""
+    told = () if quiet else lines(loaded, instance, clients)
+    announcement.say(listening_line(instance), told)

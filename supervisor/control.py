@@ -56,6 +56,7 @@ class Control:
         return {
             "version": instance.version,
             "pid": instance.pid,
+            "worker_pid": instance.worker_pid,
             "started_at": instance.started_at,
             "uptime": round(self._uptime(), 3),
             "host": instance.host,

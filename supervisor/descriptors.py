@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 RESERVED = 24
@@ -35,3 +36,9 @@ else:
 def connections_max(limit: int) -> int:
     """Of clients, so that each of them can have an upstream connection beside its own."""
     return max((limit - RESERVED) // 2, 1)
+
+
+def inherited(descriptor: int) -> int:
+    """The same, which ends here: whatever this process starts does not get it."""
+    os.set_inheritable(descriptor, False)
+    return descriptor

@@ -38,7 +38,8 @@ _RETRY_SECONDS = 0.05
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A running instance, as `instance.json` has it.
 
-    `host` is the address it listens on, which may be a wildcard; `started_at` is RFC 3339 UTC;
+    `pid` is the process to signal, `worker_pid` the one that serves (the same where there is but
+    one). `host` is the address it listens on, which may be a wildcard; `started_at` is RFC 3339 UTC;
     `config` is the absolute path of its configuration file, "" without one.
     """
 
@@ -50,6 +51,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     scheme: str = "http"
     config: str = ""
+    worker_pid: int = 0
 
     @property
     def url(self) -> str:
@@ -88,6 +90,13 @@ class InstanceLock:
     def __init__(self, state_dir: Path, descriptor: int) -> None:
         self._file = state_dir / INSTANCE_FILE
         self._descriptor: int | None = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """A process that inherits it holds the lock as well, until both have let go."""
+        if self._descriptor is None:
+            raise RuntimeError("this lock was let go")
+        return self._descriptor
 
     def publish(self, instance: Instance) -> None:
         """Say where this process listens. Call it when it does. Raises OSError."""

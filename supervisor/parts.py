@@ -113,6 +113,8 @@ class Parts:
         """The settings of clients, where they are ours to change."""
         self.client_status: Callable[[], dict[str, object]] = dict
         """What the settings guard did; the tree sets it."""
+        self.point_again: Callable[[], object] = dict
+        """Called when somebody else has put the client's settings back; the tree sets it."""
         self.nursery: trio.Nursery | None = None
         """For what outlives the actor that caused it; the program sets it."""
 

@@ -119,6 +119,7 @@ def _guards(parts: Parts) -> tuple[SettingsGuardActor, ...]:
         return ()
     guard = SettingsGuardActor(parts.clients)
     parts.client_status = guard.view
+    parts.point_again = guard.point_again
     return (guard,)
 
 

@@ -1,17 +1,19 @@
-"""One life of the program: from the lock on the state directory to the exit code."""
+"""One life of the program: everything that serves, from its start to its exit code."""
 
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+import msgspec
 import trio
 
 from actors.mailbox import AskFailed
@@ -19,13 +21,25 @@ from actors.messages import Reload
 from protocol.client_plan import LONGEST_RELEASE
 from protocol.config import Config, ConfigInvalid
 from protocol.status_view import utc
-from supervisor import banner, configuration, descriptors, exit_codes, instance, logs
+from supervisor import (
+    banner,
+    configuration,
+    descriptors,
+    exit_codes,
+    instance,
+    kept_worker,
+    logs,
+    starting,
+)
+from supervisor.cannot_serve import CannotServe, open_port, server_tls
 from supervisor.client_side import ClientSide, adopted_upstream, with_upstream
 from supervisor.configuration import Loaded
+from supervisor.descriptors import inherited
 from supervisor.engine import GaveUp
 from supervisor.guard import Guard
 from supervisor.instance import Instance, InstanceLock, StateDirectoryUnusable
-from supervisor.listening import address_of, listen
+from supervisor.keeper_line import KeeperLine, Letter
+from supervisor.listening import address_of
 from supervisor.options import RunOptions
 from supervisor.parts import Parts
 from supervisor.program import Program
@@ -45,35 +59,78 @@ END_SECONDS = 2.5
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
-class CannotServe(Exception):
-    """Nothing was started; the message says why, and what to do. `code` is the exit code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def run(loaded: Loaded, options: RunOptions, environ: Mapping[str, str] = os.environ) -> int:
-    """Serves until stopped, and gives back the exit code.
+    """Serves in this process, without a keeper, and gives back the exit code.
 
     Raises AlreadyRunning and StateDirectoryUnusable.
     """
     logs.configure(loaded.config.logs.level)
+    server = loaded.config.server
+
+    def serve(guard: Guard) -> int:
+        with open_port(server.host, server.port) as listening:
+            return _serve(loaded, options, environ, lock, listening, guard)
+
     with instance.acquire(options.state_directory) as lock:
-        guard = Guard()
-        try:
-            return _serve(loaded, options, environ, lock, guard)
-        except CannotServe as reason:
-            print(f"supervisor: {reason}", file=sys.stderr)
-            return reason.code
-        except StateDirectoryUnusable:
-            raise
-        except Exception:
-            # Nobody foresaw it, so starting again is worth a try: a code that asks for that.
-            log.critical("the program failed", exc_info=True)
-            return exit_codes.FAILED
-        finally:
-            guard.dismiss()
+        return _to_the_end(serve)
+
+
+def run_kept(line: KeeperLine, environ: Mapping[str, str]) -> int:
+    """Serves with what the keeper holds and says, and gives back the exit code.
+
+    Raises StateDirectoryUnusable.
+    """
+    letter = line.letter
+    options = RunOptions(
+        state_directory=Path(letter.state_directory),
+        argument=None if letter.argument is None else Path(letter.argument),
+        overrides=letter.overrides,
+        manage_client=letter.manage_client,
+    )
+    try:
+        loaded = configuration.load(options.argument, overrides=options.overrides, environ=environ)
+    except ConfigInvalid as invalid:
+        # It was good when the program started: somebody has changed it since.
+        print(f"supervisor: {invalid}", file=sys.stderr)
+        not_permitted = isinstance(invalid, configuration.ConfigNotPermitted)
+        return exit_codes.PERMISSION if not_permitted else exit_codes.CONFIGURATION
+    logs.configure(loaded.config.logs.level)
+    lock = InstanceLock(options.state_directory, inherited(letter.lock))
+    listening = socket.socket(fileno=inherited(letter.listening))
+    try:
+        return _to_the_end(
+            lambda guard: _serve(
+                _listening_as(loaded, letter), options, environ, lock, listening, guard, line
+            )
+        )
+    finally:
+        if line.gone:
+            lock.release()  # else the keeper does, when no worker is left
+
+
+def _listening_as(loaded: Loaded, letter: Letter) -> Loaded:
+    """The address is the keeper's; another one in the file is taken after a restart of the program."""
+    server = msgspec.structs.replace(loaded.config.server, host=letter.host, port=letter.port)
+    config = msgspec.structs.replace(loaded.config, server=server)
+    return msgspec.structs.replace(loaded, config=config)
+
+
+def _to_the_end(serve: Callable[[Guard], int]) -> int:
+    """Raises StateDirectoryUnusable."""
+    guard = Guard()
+    try:
+        return serve(guard)
+    except CannotServe as reason:
+        print(f"supervisor: {reason}", file=sys.stderr)
+        return reason.code
+    except StateDirectoryUnusable:
+        raise
+    except Exception:
+        # Nobody foresaw it, so starting again is worth a try: a code that asks for that.
+        log.critical("the program failed", exc_info=True)
+        return exit_codes.FAILED
+    finally:
+        guard.dismiss()
 
 
 def _serve(
@@ -81,18 +138,15 @@ def _serve(
     options: RunOptions,
     environ: Mapping[str, str],
     lock: InstanceLock,
+    listening: socket.socket,
     guard: Guard,
+    line: KeeperLine | None = None,
 ) -> int:
-    server = loaded.config.server
     limit = descriptors.raise_limit()
-    tls = _server_tls(loaded.config)
-    try:
-        listening = listen(server.host, server.port)
-    except OSError as error:
-        raise _cannot_listen(error, server.host, server.port) from error
+    tls = server_tls(loaded.config)
     with listening:
         try:
-            worker = Worker(loaded, options, environ, lock, listening, tls, guard)
+            worker = Worker(loaded, options, environ, lock, listening, tls, guard, line)
         except ConfigInvalid as invalid:
             raise CannotServe(exit_codes.CONFIGURATION, str(invalid)) from invalid
         worker.parts.connections_limit = descriptors.connections_max(limit)
@@ -111,9 +165,11 @@ class Worker:
         listening: socket.socket,
         tls: ssl.SSLContext | None,
         guard: Guard,
+        line: KeeperLine | None,
     ) -> None:
         self._adopted = adopted_upstream(loaded, options.state_directory, environ)
         self._loaded = loaded = with_upstream(loaded, self._adopted)
+        self._line = line
         self._options = options
         self._environ = environ
         self._lock = lock
@@ -130,11 +186,12 @@ class Worker:
         )
         host, port = address_of(listening)
         self._instance = Instance(
-            pid=os.getpid(),
+            pid=line.letter.pid if line else os.getpid(),
+            worker_pid=os.getpid(),
             host=host,
             port=port,
             started_at=utc(self.parts.wall_clock()),
-            id=instance.new_id(),
+            id=line.letter.id if line else instance.new_id(),
             version=version(),
             scheme="https" if tls else "http",
             config=str(loaded.path or ""),
@@ -145,6 +202,7 @@ class Worker:
             options.state_directory,
             environ,
             adopted=self._adopted,
+            processes=(line.letter.pid, os.getpid()) if line else (),
         )
 
     async def main(self) -> int:
@@ -155,6 +213,8 @@ class Worker:
         async with trio.open_nursery() as nursery:
             program = Program(self.parts, self._instance, nursery, self._tls)
             await nursery.start(self._signals, program)
+            if self._line is not None:
+                await self._attend(self._line, program, nursery)
             # With the signals in hand, so that whoever ends us takes this back; and before the
             # actors start, because clients that come now wait in the socket's queue.
             unusable = self._publish()
@@ -178,12 +238,7 @@ class Worker:
         try:
             async with trio.open_nursery() as running:
                 if await running.start(program.run):
-                    banner.show(
-                        self._loaded,
-                        self._instance,
-                        quiet=self._options.quiet,
-                        clients=self.parts.client_status(),
-                    )
+                    self._ready()
         except* GaveUp:
             pass  # the engine keeps the reason
 
@@ -191,7 +246,44 @@ class Worker:
         await program.stop_asked.wait()
         config = self.parts.config
         drain = config.server.drain_seconds + min(config.client.release_after, LONGEST_RELEASE)
+        if self._line is not None:
+            self._line.tell(f"{kept_worker.DRAINING} {drain}")
         self._guard.end_after(drain + GUARD_SECONDS, exit_codes.STOPPED_AS_ASKED)
+
+    async def _attend(self, line: KeeperLine, program: Program, nursery: trio.Nursery) -> None:
+        """Before anything starts, so that a keeper that is dead by then is noticed."""
+
+        def keeper_died() -> None:
+            log.warning("the keeper is gone; stopping")
+            program.stop()
+            # From here on it is this process that `supervisor stop` has to reach. In a thread: the
+            # client's settings come first.
+            self._instance = msgspec.structs.replace(self._instance, pid=os.getpid())
+            nursery.start_soon(trio.to_thread.run_sync, self._publish)
+
+        orders = {
+            kept_worker.STOP: program.stop,
+            kept_worker.STOP_AT_ONCE: lambda: self._stop_at_once(program, nursery),
+            kept_worker.RELOAD: lambda: nursery.start_soon(self._reload),
+            kept_worker.POINT_AGAIN: self._point_again,
+        }
+        nursery.start_soon(line.beat, kept_worker.BEAT)
+        await nursery.start(line.attend, orders, keeper_died)
+
+    def _point_again(self) -> None:
+        self.parts.point_again()  # whoever that is by then
+
+    def _ready(self) -> None:
+        clients = self.parts.client_status()
+        if self._line is not None:
+            lines = [
+                banner.listening_line(self._instance),
+                *banner.lines(self._loaded, self._instance, clients),
+            ]
+            self._line.tell(f"{kept_worker.READY} {json.dumps(lines)}")
+        else:
+            quiet = self._options.quiet
+            banner.show(self._loaded, self._instance, quiet=quiet, clients=clients)
 
     def _publish(self) -> StateDirectoryUnusable | None:
         """Says in the state directory where this process listens, or why it cannot."""
@@ -219,7 +311,7 @@ class Worker:
         self, program: Program, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         hang_up = getattr(signal, "SIGHUP", None)
-        attached = any(_is_terminal(stream) for stream in (sys.stdin, sys.stdout, sys.stderr))
+        stops_on_hang_up = self._line is None and starting.stops_on_hang_up()
         wanted = [signal.SIGINT, signal.SIGTERM, *([hang_up] if hang_up else [])]
         with trio.open_signal_receiver(*wanted) as received:
             task_status.started()
@@ -227,75 +319,22 @@ class Worker:
                 async for number in received:
                     if number == hang_up and program.stopping:
                         continue  # a closing terminal says it twice, once by its shell
-                    if number == hang_up and not attached:
+                    if number == hang_up and not stops_on_hang_up:
                         nursery.start_soon(self._reload)  # beside: a stop must not wait for it
-                    elif program.stopping:
-                        log.warning("stopping at once")
-                        self._guard.end_after(AT_ONCE_SECONDS, exit_codes.STOPPED_AS_ASKED)
-                        nursery.start_soon(program.stop_at_once)
-                    else:
+                    elif not program.stopping:
                         log.info("stopping (%s)", signal.Signals(number).name)
                         program.stop()
+                    elif self._line is None or self._line.gone:
+                        log.warning("stopping at once")
+                        self._stop_at_once(program, nursery)
+                    # Else it is the keeper who counts: a service manager may signal both of us.
+
+    def _stop_at_once(self, program: Program, nursery: trio.Nursery) -> None:
+        self._guard.end_after(AT_ONCE_SECONDS, exit_codes.STOPPED_AS_ASKED)
+        nursery.start_soon(program.stop_at_once)
 
     async def _reload(self) -> None:
         try:
             await self.parts.config_watcher.ask(Reload(), timeout=RELOAD_SECONDS)
         except AskFailed as failure:
             log.error("not reloaded: %s", failure)
-
-
-def _is_terminal(stream: Any) -> bool:
-    try:
-        return stream is not None and bool(stream.isatty())
-    except ValueError:  # closed
-        return False
-
-
-def _server_tls(config: Config) -> ssl.SSLContext | None:
-    """Raises CannotServe."""
-    if not config.server.tls_certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        # With a password the key would be asked for on the terminal, where nobody may sit.
-        context.load_cert_chain(
-            config.server.tls_certificate, config.server.tls_key, password=_no_password
-        )
-    except (OSError, ssl.SSLError, _NeedsPassword) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise CannotServe(
-            exit_codes.CONFIGURATION,
-            f"server.tls_certificate and server.tls_key cannot be used: {reason}; "
-            "they are a PEM certificate (with its chain) and its PEM key without a password",
-        ) from error
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-class _NeedsPassword(Exception):
-    def __str__(self) -> str:
-        return "the key has a password"
-
-
-def _no_password() -> NoReturn:
-    raise _NeedsPassword
-
-
-def _cannot_listen(error: OSError, host: str, port: int) -> CannotServe:
-    where = f"{host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return CannotServe(
-            exit_codes.TAKEN,
-            f"{where} is taken by another program; stop it, or choose another port "
-            "with --port (0: any free one)",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return CannotServe(
-            exit_codes.PERMISSION,
-            f"not permitted to listen on {where}; ports below 1024 are for the administrator, "
-            "choose another with --port",
-        )
-    return CannotServe(
-        exit_codes.CONFIGURATION,
-        f"cannot listen on {where}: {error.strerror or error}; see server.host and --host",
-    )

@@ -140,3 +140,9 @@ def test_the_keeper_needs_nothing_but_the_standard_library() -> None:
         # The site packages' own start-up files may load modules before the first line runs.
         foreign -= {name.partition(".")[0] for name in _loaded_after("")}
         assert sorted(foreign) == [], path.name
+
+
+def test_the_process_that_becomes_the_keeper_loads_no_event_loop_and_no_web_framework() -> None:
+    loaded = _loaded_after("import supervisor.cli.run, supervisor.starting")
+    assert "supervisor.keeper" in loaded
+    assert sorted(loaded.intersection(NEVER_LOADED)) == []

@@ -63,7 +63,7 @@ def run(
     overrides = {key: value for key, value in given.items() if value is not None}
     loaded = load_or_fail(config, overrides)
 
-    from supervisor import configuration, instance, worker
+    from supervisor import configuration, instance, starting
     from supervisor.options import RunOptions
 
     options = RunOptions(
@@ -74,7 +74,7 @@ def run(
         quiet=quiet,
     )
     try:
-        code = worker.run(loaded, options)
+        code = starting.run(loaded, options)
     except instance.AlreadyRunning as error:
         raise Failure(
             exit_codes.TAKEN,

@@ -19,8 +19,8 @@ from supervisor.cli.wording import duration
 if TYPE_CHECKING:
     from supervisor.instance import Instance
 
-AFTER_THE_DRAIN_SECONDS = 10.0
-"""What the end of a process takes at most, once its requests are over."""
+AFTER_THE_DRAIN_SECONDS = 15.0
+"""What the end of the program takes at most, once its requests are over or cut."""
 
 DRAIN_SECONDS_UNKNOWN = 30.0
 """Where the configuration does not load any more: the default of server.drain_seconds."""
@@ -33,7 +33,7 @@ _LOOK_SECONDS = 0.1
     "--timeout",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long to wait for its end. Default: server.drain_seconds and 10 more.",
+    help="How long to wait for its end. Default: server.drain_seconds and 15 more.",
 )
 def stop(timeout: float | None) -> None:
     """Stop the running instance, and wait until it has ended.
@@ -123,8 +123,14 @@ def _still_there(directory: Path, asked: Instance | None, seconds: float) -> Fai
     return Failure(
         exit_codes.FAILED,
         f"pid {asked.pid} was asked to stop and still runs after {duration(seconds)}",
-        f"wait for longer with --timeout, or end it at once: kill -9 {asked.pid}",
+        f"wait for longer with --timeout, or end it at once: kill -9 {_pids(asked)}",
     )
+
+
+def _pids(asked: Instance) -> str:
+    """Of every process: killed alone, the keeper would leave the rest to a worker that is stuck."""
+    both = dict.fromkeys((asked.pid, asked.worker_pid or asked.pid))
+    return " ".join(map(str, both))
 
 
 class _Progress:

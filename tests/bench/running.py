@@ -74,6 +74,8 @@ class Process:
             self.stop()
             raise Failed(f"{' '.join(command)} did not start: {self.complaints()[-2000:]}")
         self.seen = psutil.Process(self.pid)
+        for worker in self.seen.children():  # the program: what it does is done in there
+            self.pid, self.seen = worker.pid, worker
 
     @property
     def port(self) -> int:

@@ -13,6 +13,7 @@ from tests.e2e.conftest import Upstream
 from tests.e2e.conversation import Stream, held_stream
 from tests.kit.live import accounts
 from tests.kit.process import Supervised, listening, pointed_at, write_config
+from tests.kit.spoilt import spoilt
 
 SABOTAGED = """
 import sys, time, trio
@@ -52,12 +53,9 @@ if whom in ("shielded", "loop-lag"):
         **named, "shutdown_timeout": min(named.get("shutdown_timeout", 5.0), 0.5)
     })
     sabotage(AccountActor if whom == "loop-lag" else LoopLagActor, never_end)
-
-from supervisor.cli import main
-main()
 """
-"""Runs the program with one actor spoilt: `argv` begins with the file that sets it off, and whom.
-An actor that shields itself has half a second to stop instead of five."""
+"""A worker with one actor spoilt: `argv` begins with the file that sets it off, and whom. An actor
+that shields itself has half a second to stop instead of five."""
 
 SUPERVISION = "[supervision]\nintensity = 2\nbackoff = 0.01\nmaximum_backoff = 0.02\n"
 CRASHES = 12
@@ -65,7 +63,7 @@ CRASHES = 12
 
 
 def sabotaged(whom: str, trigger: Path) -> dict[str, Any]:
-    return {"command": ("-c", SABOTAGED, str(trigger), whom, "run")}
+    return {"command": spoilt(SABOTAGED, str(trigger), whom)}
 
 
 async def test_a_crash_loop_ends_in_70_after_the_streams_have_ended(

@@ -83,5 +83,6 @@ async def test_the_soft_limit_is_raised_to_the_hard_one(
     async with listening(config, state=state, **limited(FEW, 3 * FEW)) as process:
         if not hasattr(resource, "prlimit"):
             pytest.skip("this system does not tell the limits of another process")
-        now = resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE)
+        worker = (await process.status())["worker_pid"]
+        now = resource.prlimit(worker, resource.RLIMIT_NOFILE)
         assert now == (3 * FEW, 3 * FEW)

@@ -21,6 +21,7 @@ from server.scripted import (
 from tests.e2e.conftest import Upstream
 from tests.e2e.conversation import Stream, ask
 from tests.kit.process import JSON, Supervised, listening, pointed_at, started, write_config
+from tests.kit.spoilt import spoilt
 from tests.kit.wire import Answered, Headers, Wire
 
 CANARY = "canary7Qx3vN9"
@@ -49,10 +50,8 @@ def crash(self, state, message):
     return step(self, state, message)
 
 AccountActor._step = crash
-from supervisor.cli import main
-main()
 """
-"""The program, but an account that is switched on or off for the first time crashes, and says its
+"""A worker, but an account that is switched on or off for the first time crashes, and says its
 credential while it does."""
 
 
@@ -120,8 +119,7 @@ async def test_the_credentials_of_a_pool_are_seen_by_the_upstream_alone(
     )
     write_config(config, pointed_at(upstream.url, given, drain=1))
     door = [("authorization", f"Bearer {ACCESS}")]
-    run = ("-c", CRASHING, "run")
-    async with listening(config, state=state, command=run) as process:
+    async with listening(config, state=state, command=spoilt(CRASHING)) as process:
         heard = Heard(process)
         for answers in (
             [reply_to],

@@ -228,9 +228,12 @@ async def test_a_new_start_may_follow_at_once_on_the_same_port(
             process.signal(signal.SIGTERM)
             assert await process.ends() == 0
     async with listening(config, "--port", str(port), state=state) as process:
+        worker = (await process.status())["worker_pid"]
+        process.signal(signal.SIGSTOP)  # so that it starts no other
+        os.kill(worker, signal.SIGKILL)
         process.signal(signal.SIGKILL)
         assert await process.ends() == -signal.SIGKILL
-        assert (state / instance.INSTANCE_FILE).exists(), "what a killed process leaves"
+        assert (state / instance.INSTANCE_FILE).exists(), "what killed processes leave"
     async with listening(config, "--port", str(port), state=state) as process:
         assert (await ask(process)).status == 200
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import trio
 
 from tests.kit import canaries
@@ -117,6 +118,15 @@ class Supervised:
         self._changed = trio.Event()
 
 
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and its children, who would go on for a while without it."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 @contextlib.asynccontextmanager
 async def started(
     *arguments: str | Path,
@@ -151,7 +161,9 @@ async def started(
             yield supervised
         finally:
             if process.returncode is None:
-                process.kill()
+                for member in _family(process.pid):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        member.kill()
             with trio.CancelScope(shield=True):  # a killed process ends
                 await process.wait()
             nursery.cancel_scope.cancel()

@@ -342,7 +342,7 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
         ("[refresh]\nahead = 1\n[oauth]\nclient_id = 'x'", ("refresh.ahead", "oauth.client_id")),
         ("[probe]\nenabled = false\n[client]\nmanage = false", ()),
         ("[client]\nmanage = true\nreplace = true", ()),
-        ('[client]\nusage_file = ""', ("client.usage_file",)),
+        ('[client]\nusage_file = ""', ()),
         (
             PROVIDER + '[[fallback]]\nprovider = "p"\nmodel = "m"\n'
             '[[route]]\nmatch = "m"\nprovider = "p"\n[redirect]\nprovider = "p"',

@@ -44,7 +44,7 @@ async def test_status_has_every_field_that_is_promised(autojump_clock: Clock) ->
         assert (await client.post("/v1/messages", question(stream=False))).status == 200
         status = await shown(program, "/status")
         assert set(status) >= {
-            "version", "pid", "started_at", "uptime", "host", "port", "strategy", "config", "mode",
+            "version", "pid", "worker_pid", "started_at", "uptime", "host", "port", "strategy", "config", "mode",
             "redirect", "totalAccounts", "availableAccounts", "rateLimitedAccounts", "nextAccount",
             "cooldowns", "accounts", "fallback", "actors", "in_flight", "event_loop_lag",
         }  # fmt: skip

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import exit_codes, instance, worker
+from supervisor import cannot_serve, exit_codes, instance, starting, worker
+from supervisor.cannot_serve import CannotServe
 from supervisor.configuration import Loaded
 from supervisor.guard import Guard
 from supervisor.instance import AlreadyRunning, InstanceLock, StateDirectoryUnusable
 from supervisor.options import RunOptions
-from supervisor.worker import CannotServe
 from tests.kit.program import configured
 
 
@@ -143,7 +143,7 @@ def test_each_reason_not_to_listen_has_its_code_and_says_what_to_do(
     def refuse(host: str, port: int) -> socket.socket:
         raise OSError(number, "a reason")
 
-    monkeypatch.setattr(worker, "listen", refuse)
+    monkeypatch.setattr(cannot_serve, "listen", refuse)
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
     assert worker.run(loaded(), options, {}) == code
@@ -154,14 +154,14 @@ def test_each_reason_not_to_listen_has_its_code_and_says_what_to_do(
 def test_a_terminal_is_seen_wherever_it_is_attached_and_a_closed_stream_is_none() -> None:
     terminal, slave = os.openpty()
     with os.fdopen(terminal, "rb"), os.fdopen(slave, "rb") as attached:
-        assert worker._is_terminal(attached)
-    assert not worker._is_terminal(attached), "closed"
-    assert not worker._is_terminal(None)
-    assert not worker._is_terminal(io.StringIO())
+        assert starting._is_terminal(attached)
+    assert not starting._is_terminal(attached), "closed"
+    assert not starting._is_terminal(None)
+    assert not starting._is_terminal(io.StringIO())
 
 
 def test_without_a_certificate_there_is_no_tls() -> None:
-    assert worker._server_tls(configured("")) is None
+    assert cannot_serve.server_tls(configured("")) is None
 
 
 def test_a_certificate_that_is_none_is_78(tmp_path: Path) -> None:
@@ -169,5 +169,5 @@ def test_a_certificate_that_is_none_is_78(tmp_path: Path) -> None:
     nonsense.write_text("no certificate")
     text = f'[server]\ntls_certificate = "{nonsense}"\ntls_key = "{nonsense}"\n'
     with pytest.raises(CannotServe, match=r"server\.tls_key") as caught:
-        worker._server_tls(configured(text))
+        cannot_serve.server_tls(configured(text))
     assert caught.value.code == exit_codes.CONFIGURATION

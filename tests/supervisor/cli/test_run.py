@@ -1,4 +1,4 @@
-"""`supervisor run` hands the worker what was asked, and ends with its exit code."""
+"""`supervisor run` hands on what was asked, and ends with the exit code of what was started."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.supervisor.cli.conftest import Invoke, Start
 
 
 class Worker(ModuleType):
-    """Stands in for `supervisor.worker`: remembers what it was given."""
+    """Stands in for `supervisor.starting`: remembers what it was given."""
 
     def __init__(self) -> None:
-        super().__init__("supervisor.worker")
+        super().__init__("supervisor.starting")
         self.code = 0
         self.failure: Exception | None = None
         self.given: list[tuple[Loaded, RunOptions]] = []
@@ -38,8 +38,8 @@ class Worker(ModuleType):
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     worker = Worker()
-    monkeypatch.setitem(sys.modules, "supervisor.worker", worker)
-    monkeypatch.setattr(supervisor, "worker", worker, raising=False)
+    monkeypatch.setitem(sys.modules, "supervisor.starting", worker)
+    monkeypatch.setattr(supervisor, "starting", worker, raising=False)
     return worker
 
 
