@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from protocol.account import Reported, Used
-from protocol.accounts import AccountSpec, AccountState
+from protocol.accounts import AccountSpec, AccountState, Credential
 from protocol.config import Config, ConfigError
+from protocol.credentials import Subject
 from protocol.debug_line import DebugLine
 from protocol.dispatch import (
     AccountChanged,
@@ -21,7 +22,9 @@ from protocol.egress import EgressLimited, FreeEgress
 from protocol.explanation import Explained
 from protocol.probe_answers import Probed
 from protocol.question import Question
+from protocol.refreshing import Outcome
 from protocol.request_line import RequestLine
+from protocol.secrets import Secret
 
 # --- an account
 
@@ -81,6 +84,58 @@ DispatcherMessage = (
     | Restrategize
 )
 
+# --- the vault
+
+
+class Look(Question[None], frozen=True):
+    """Answered when every credential file was looked at, and what is new in them has taken effect."""
+
+
+class Exchange(Question[Outcome], frozen=True):
+    """Renew this login, if it still is what `subject` says."""
+
+    subject: Subject
+
+
+class DeclareDead(Question[None], frozen=True):
+    """Only its owner can bring this login back; remember that."""
+
+    subject: Subject
+
+
+class SetStored(Question[str], frozen=True):
+    """Switch an account of the token store on or off, for good; the answer says why it could not be
+    written, or is empty."""
+
+    name: str
+    enabled: bool
+
+
+VaultMessage = Look | Exchange | DeclareDead | SetStored
+
+# --- refresh
+
+
+class Renew(Question[Credential | None], frozen=True):
+    """Somebody needs the token of an account's login to be good; answered with the one there is
+    then, whatever came of it. None: there is none.
+
+    `held` is the one that he has. `forced`: it is not good, whatever its date says.
+    """
+
+    name: str
+    held: Secret | None = None
+    forced: bool = False
+
+
+class LoginsKnown(msgspec.Struct, frozen=True):
+    """The logins as the vault read them."""
+
+    subjects: tuple[Subject, ...]
+
+
+RefreshMessage = Renew | LoginsKnown
+
 # --- the journal
 
 
@@ -133,20 +188,26 @@ __all__ = [
     "Again",
     "ConfigStatus",
     "DebugLine",
+    "DeclareDead",
     "Describe",
     "DispatcherMessage",
     "EgressLimited",
+    "Exchange",
     "Explain",
     "Explained",
     "Flush",
     "FreeEgress",
     "JournalMessage",
+    "LoginsKnown",
+    "Look",
     "Probed",
     "PublishYourself",
     "Recent",
+    "RefreshMessage",
     "Release",
     "Reload",
     "Reloaded",
+    "Renew",
     "Report",
     "Reported",
     "RequestLine",
@@ -154,5 +215,7 @@ __all__ = [
     "Respecify",
     "Restrategize",
     "SetEnabled",
+    "SetStored",
     "Used",
+    "VaultMessage",
 ]

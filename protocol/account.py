@@ -16,7 +16,7 @@ from protocol.benches import Benches, CooldownPolicy, benched, proved
 from protocol.quota import Quota, merged
 from protocol.request_line import plain
 from protocol.usage import Usage
-from protocol.verdict import Verdict
+from protocol.verdict import AUTH, Verdict
 
 SETTLED_KEPT = 32
 """Reports remembered by lease, so that one repeated after a crash is not counted twice; and as many
@@ -130,4 +130,17 @@ def respecified(state: AccountState, spec: AccountSpec) -> AccountState:
         changed = set_enabled(changed, spec.enabled)
     if spec.credential == state.spec.credential:
         return changed
+    if _same_login(spec.credential, state.spec.credential):
+        # A new token of the same login: its limits stay, what the old token was refused does not.
+        return msgspec.structs.replace(
+            changed,
+            cooldowns=tuple(bench for bench in state.cooldowns if bench.reason != AUTH),
+            counters=msgspec.structs.replace(
+                state.counters, refreshes=state.counters.refreshes + 1
+            ),
+        )
     return msgspec.structs.replace(reset(changed), quota=Quota())
+
+
+def _same_login(new: Credential | None, old: Credential | None) -> bool:
+    return new is not None and old is not None and new.login != "" and new.login == old.login

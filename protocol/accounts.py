@@ -18,10 +18,16 @@ ANY_MODEL = ("*",)
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """A secret and the header that carries it."""
+    """A secret and the header that carries it.
+
+    `expires_at` in epoch seconds, where that is known. `login` names the login that it is a token
+    of, the same after each renewal; "" for what is never renewed.
+    """
 
     secret: Secret
     bearer: bool
+    expires_at: float | None = None
+    login: str = ""
 
     def header(self) -> tuple[bytes, bytes]:
         """`x-api-key` for a key, `Authorization: Bearer` for a token; never both."""
@@ -32,6 +38,8 @@ class Credential(msgspec.Struct, frozen=True):
     @property
     def subscription(self) -> bool:
         """A subscription's credential serves only its owner's own Claude Code."""
+        if self.login:
+            return True
         return self.secret.reveal().strip().startswith(SUBSCRIPTION_PREFIX)
 
 
@@ -49,6 +57,8 @@ class AccountSpec(msgspec.Struct, frozen=True):
     exclude_models: tuple[str, ...] = ()
     weight: int = 1
     requests_per_minute: int = 0  # 0: no limit of ours
+    needs_login: bool = False  # only its owner can bring it back; then it serves nothing
+    email: str | None = None
 
     @property
     def subscription(self) -> bool:
@@ -179,4 +189,6 @@ class AccountState(msgspec.Struct, frozen=True):
         """disabled > needs_login > cooling > available (`interface.md` rule 9)."""
         if not self.enabled:
             return "disabled"
+        if self.spec.needs_login:
+            return "needs_login"
         return "available" if self.available_at(now) is None else "cooling"

@@ -28,12 +28,16 @@ class ClientPlan(msgspec.Struct, frozen=True):
     blocked: str = ""
 
 
-def plan(config: Config, default_file: str, adopted: str, *, tls: bool) -> ClientPlan | None:
-    """None: clients are not managed. `adopted` is "" where the upstream is a configured one."""
+def plan(
+    config: Config, default_file: str, adopted: str, *, tls: bool, pool: bool | None = None
+) -> ClientPlan | None:
+    """None: clients are not managed. `adopted` is "" where the upstream is a configured one. `pool`:
+    whether there are accounts; None: those of the configuration are all there are."""
     client = config.client
     if not client.manage:
         return None
-    pool = bool(derive.account_specs(config))
+    if pool is None:
+        pool = bool(derive.account_specs(config))
     token: Literal["never", "auto", "always"] = "never"  # noqa: S105 - a word
     if pool and client.auth_token == "auto":  # noqa: S105 - a word
         token = "always" if config.access.token else "auto"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from protocol import credentials
 from protocol.account import new_account
-from protocol.accounts import AccountSpec, AccountState, Credential
+from protocol.accounts import AccountSpec, AccountState
 from protocol.benches import CooldownPolicy
-from protocol.config import Config, served_accounts
+from protocol.config import Config
+from protocol.credentials import Known
 from protocol.dispatch import DispatchState, Strategy
 from protocol.gate import Rules, is_loopback_name
 from protocol.probing import ProbeRules
@@ -15,31 +17,12 @@ from protocol.restart import RestartPolicy
 from protocol.routing import Policy
 
 CLIENT_KIND = "client"
+NOTHING_KNOWN = Known()
 
 
-def account_specs(config: Config) -> tuple[AccountSpec, ...]:
-    """The accounts that can serve, in configuration order."""
-    specs: list[AccountSpec] = []
-    for order, account in enumerate(served_accounts(config)):
-        secret = account.token or account.api_key
-        if secret is None:
-            continue
-        specs.append(
-            AccountSpec(
-                name=account.name,
-                kind="token" if account.token else "api_key",
-                credential=Credential(secret, bearer=secret is account.token),
-                base_url=account.base_url or config.upstream.base_url,
-                order=order,
-                enabled=account.enabled,
-                priority=account.priority,
-                models=account.models,
-                exclude_models=account.exclude_models,
-                weight=account.weight,
-                requests_per_minute=account.requests_per_minute,
-            )
-        )
-    return tuple(specs)
+def account_specs(config: Config, known: Known = NOTHING_KNOWN) -> tuple[AccountSpec, ...]:
+    """The accounts of all sources: those configured, then those of the token store."""
+    return credentials.account_specs(config, known)
 
 
 def client_spec(name: str, config: Config) -> AccountSpec:
@@ -47,10 +30,10 @@ def client_spec(name: str, config: Config) -> AccountSpec:
     return AccountSpec(name, CLIENT_KIND, None, config.upstream.base_url)
 
 
-def strategy(config: Config) -> Strategy:
+def strategy(config: Config, known: Known = NOTHING_KNOWN) -> Strategy:
     """How the dispatcher chooses."""
     return Strategy(
-        pool=bool(account_specs(config)),
+        pool=bool(account_specs(config, known)),
         base_url=config.upstream.base_url,
         any_use=config.access.subscription_use == "any",
         policy=Policy(
@@ -62,11 +45,13 @@ def strategy(config: Config) -> Strategy:
 
 
 def initial_dispatch(
-    config: Config, begin: Callable[[AccountSpec], AccountState] = new_account
+    config: Config,
+    begin: Callable[[AccountSpec], AccountState] = new_account,
+    known: Known = NOTHING_KNOWN,
 ) -> DispatchState:
     """The dispatcher before any snapshot has come; `begin` says what is known of an account."""
-    accounts = {spec.name: begin(spec) for spec in account_specs(config)}
-    return DispatchState(strategy=strategy(config), accounts=accounts)
+    accounts = {spec.name: begin(spec) for spec in account_specs(config, known)}
+    return DispatchState(strategy=strategy(config, known), accounts=accounts)
 
 
 def cooldown_policy(config: Config) -> CooldownPolicy:
@@ -89,7 +74,7 @@ def probe_rules(config: Config) -> ProbeRules:
     )
 
 
-def gate_rules(config: Config) -> Rules:
+def gate_rules(config: Config, known: Known = NOTHING_KNOWN) -> Rules:
     """Who is let in."""
     server = config.server
     hosts = {name.lower().removesuffix(".") for name in (*server.allowed_hosts, server.host)}
@@ -97,7 +82,7 @@ def gate_rules(config: Config) -> Rules:
         hosts=frozenset(name for name in hosts if not is_loopback_name(name)),
         origins=frozenset(origin.lower() for origin in server.allowed_origins),
         token=config.access.token or None,  # "" is the file's way to say that there is none
-        pool=bool(account_specs(config)),
+        pool=bool(account_specs(config, known)),
     )
 
 

@@ -33,6 +33,8 @@ def ineligible(state: DispatchState, spec: AccountSpec, ask: Acquire, enabled: b
     """Why an account may not serve `ask`, whatever its limits; None when it may."""
     if not enabled:
         return "disabled"
+    if spec.needs_login:
+        return "needs_login"
     if not spec.may_serve(ask.model):
         return "model"
     if not ask.owner and not state.strategy.any_use and spec.subscription:

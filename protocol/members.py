@@ -119,6 +119,7 @@ def _look_closely(account: AccountState) -> bool:
     spec = account.spec
     return bool(
         not account.enabled
+        or spec.needs_login
         or account.cooldowns
         or spec.requests_per_minute
         or spec.models != ANY_MODEL

@@ -136,6 +136,8 @@ def fingerprint(credential: Credential | None, salt: str) -> str:
     if credential is None:
         return ""
     name, value = credential.header()
+    if credential.login:  # its tokens change, its quota does not
+        name, value = b"login", credential.login.encode("utf-8", "replace")
     return hashlib.sha256(salt.encode() + b"\0" + name + b"\0" + value).hexdigest()[:16]
 
 

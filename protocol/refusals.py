@@ -13,6 +13,7 @@ SHOWN_CHARACTERS = 80
 
 INELIGIBLE = {
     "disabled": "is disabled",
+    "needs_login": "has lost its login: log in again (`supervisor auth status` says how)",
     "model": "may not serve this model",
     "owner": "is a subscription, which serves only its owner's own Claude Code",
 }
@@ -23,6 +24,9 @@ def nobody(ask: Acquire, passed: dict[str, str]) -> Refusal:
     reasons = set(passed.values())
     if reasons == {"disabled"}:
         message = "every account is disabled; enable one or add another"
+    elif reasons and reasons <= {"disabled", "needs_login"}:
+        names = ", ".join(name for name, why in passed.items() if why == "needs_login")
+        message = f"these accounts have lost their login: {names}; log in again"
     elif "owner" in reasons:
         message = (
             "only subscription accounts are left, and they serve their owner's Claude Code alone; "

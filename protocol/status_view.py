@@ -40,8 +40,8 @@ def account_view(state: DispatchState, account: AccountState, clocks: Clocks) ->
         "kind": account.spec.kind,
         "state": account.status(clocks.monotonic),
         "enabled": account.enabled,
-        "expires_at": None,
-        "email": None,
+        "expires_at": _expires_at(account),
+        "email": account.spec.email,
         "cooldowns": [
             _cooldown_view(cooldown, clocks)
             for cooldown in account.active_cooldowns(clocks.monotonic)
@@ -56,6 +56,13 @@ def account_view(state: DispatchState, account: AccountState, clocks: Clocks) ->
         else utc(account.last_request_at),
         "last_error": account.last_error,
     }
+
+
+def _expires_at(account: AccountState) -> str | None:
+    credential = account.spec.credential
+    if credential is None or credential.expires_at is None:
+        return None
+    return utc(credential.expires_at)
 
 
 def _quota_view(quota: Quota, now: float) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from actors.messages import (
     AccountMessage,
     DispatcherMessage,
     JournalMessage,
+    RefreshMessage,
     Report,
     Reported,
     Used,
 )
 from protocol.asked import Asked
+from protocol.config import Refresh
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.egress import EgressLimited
 from protocol.errors import Problem
@@ -38,6 +40,7 @@ from server.attempt_trace import About, AttemptTrace
 from server.budget import BodyBudget
 from server.intake import Refused
 from server.record import Record
+from server.renewing import renewed, time_left
 from server.upstream_port import Upstream
 
 ASK_SECONDS = 10.0
@@ -62,6 +65,8 @@ class Ports(msgspec.Struct, frozen=True):
     patience: Callable[[], tuple[float, float]]
     wall_clock: Callable[[], float]
     random: random.Random
+    refresh: Mailbox[RefreshMessage]
+    refresh_policy: Callable[[], Refresh]
     dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
     trace: AttemptTrace | None = None
 
@@ -119,6 +124,17 @@ class Desk:
             return await insist(self._ports.dispatcher, question, timeout=ASK_SECONDS)
         except AskFailed as failure:
             raise Refused(_unavailable(failure)) from failure
+
+    async def fresh(self, lease: Lease) -> Lease:
+        """The lease, with a token that lives long enough for a request where that can be had."""
+        left = time_left(lease, self._ports)
+        if left is None or left >= self._ports.refresh_policy().blocking_under:
+            return lease
+        return await renewed(lease, self._ports, forced=False) or lease
+
+    async def renewed(self, lease: Lease) -> Lease | None:
+        """The lease with another token than the one that was refused; None: there is none."""
+        return await renewed(lease, self._ports, forced=True)
 
     async def release(self, lease: Lease) -> None:
         """Gives a lease back, also while the request is being cancelled."""

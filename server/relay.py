@@ -23,6 +23,7 @@ from protocol.peek import peek
 from protocol.request import upstream_target
 from protocol.usage import UsageMeter, meter_for
 from protocol.verdict import Action
+from server import renewing
 from server.attempt import Failed, Served, attempt
 from server.authored import author, refused, request_id_header, unreachable
 from server.delivery import Delivery
@@ -116,8 +117,10 @@ class _Relay:
                 continue
             lease = outcome
             try:
+                lease = await self._desk.fresh(lease)
                 tried = Tried(self._asked, trio.current_time())
                 result = await self._attempt(lease, tried)
+                lease, result = await self._renewed(lease, tried, result)
             finally:
                 await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
@@ -139,6 +142,26 @@ class _Relay:
                 return
             outcome = following
 
+    async def _renewed(
+        self, lease: Lease, tried: Tried, result: Failed | Served
+    ) -> tuple[Lease, Failed | Served]:
+        """A login's token that was refused is renewed, once for all who wait, and tried again."""
+        for _ in range(self._ports.refresh_policy().attempts):
+            if not renewing.refused(lease, result) or not self._may_repeat():
+                break
+            again = await self._desk.renewed(lease)
+            if again is None:
+                break
+            lease, result = again, await self._attempt(again, tried)
+        return lease, result
+
+    def _may_repeat(self) -> bool:
+        return self._record.route.repeatable and not self._exhausted()
+
+    def _exhausted(self) -> bool:
+        limit = self._ports.attempts_max()
+        return bool(limit) and self._record.attempts >= limit
+
     async def _acquire(self, ask: Acquire) -> Lease | Refusal:
         began = trio.current_time()
         outcome = await self._desk.acquire(ask)
@@ -152,9 +175,8 @@ class _Relay:
         `max_wait` bounds all short waits of one request, `max_hold` the long ones of a stream, which
         is opened for that. An account asked for by name answers with its own limit instead.
         """
-        pause, limit = refusal.available_in, self._ports.attempts_max()
-        exhausted = bool(limit) and self._record.attempts >= limit
-        if pause is None or ask.pinned is not None or exhausted or not ask.route.repeatable:
+        pause = refusal.available_in
+        if pause is None or ask.pinned is not None or self._exhausted() or not ask.route.repeatable:
             return False
         wait_max, hold_max = self._ports.patience()
         self._waited += pause
@@ -241,8 +263,7 @@ class _Relay:
 
     async def _follow(self, ask: Acquire, lease: Lease, failed: Failed) -> Lease | Refusal | None:
         """Who is next after a failure; None when this answer, or the first, is the client's."""
-        limit = self._ports.attempts_max()
-        if not ask.route.repeatable or (limit and self._record.attempts >= limit):
+        if not self._may_repeat():
             return None
         seconds = failed.verdict.retry_after
         if failed.verdict.scope is Scope.EGRESS and seconds is not None:

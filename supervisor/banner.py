@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from protocol import derive
+from protocol.accounts import AccountSpec
 from supervisor import announcement
 from supervisor.configuration import Loaded
 from supervisor.instance import Instance
@@ -18,17 +19,20 @@ def listening_line(instance: Instance) -> str:
 
 
 def lines(
-    loaded: Loaded, instance: Instance, clients: Mapping[str, Any] | None = None
+    loaded: Loaded,
+    instance: Instance,
+    accounts: Iterable[AccountSpec] | None = None,
+    clients: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Everything after that line. `clients` is what `/status` shows of the settings guard."""
+    """Everything after that line. `accounts` are those of the configuration where none are given;
+    `clients` is what `/status` shows of the settings guard."""
     config = loaded.config
-    specs = sorted(derive.account_specs(config), key=lambda spec: (spec.priority, spec.order))
+    if accounts is None:
+        accounts = derive.account_specs(config)
+    specs = sorted(accounts, key=lambda spec: (spec.priority, spec.order))
     told = [f"configuration: {loaded.path or 'none, the defaults are used'}"]
     if specs:
-        names = ", ".join(
-            f"{spec.name} ({_kind(spec.kind)}{'' if spec.enabled else ', disabled'})"
-            for spec in specs
-        )
+        names = ", ".join(f"{spec.name} ({_kind(spec.kind)}{_not_serving(spec)})" for spec in specs)
         told.append(f"mode: pool of {len(specs)}: {names}")
         strategy = config.routing.strategy
         shared = "in this order" if strategy == "fill-first" else "shared inside a priority"
@@ -60,16 +64,23 @@ def _client_lines(clients: Mapping[str, Any] | None, instance: Instance) -> list
 
 
 def _kind(kind: str) -> str:
-    return kind.replace("_", " ").replace("api key", "API key")
+    return {"api_key": "API key", "oauth": "login"}.get(kind, kind)
+
+
+def _not_serving(spec: AccountSpec) -> str:
+    if not spec.enabled:
+        return ", disabled"
+    return ", needs a login" if spec.needs_login else ""
 
 
 def show(
     loaded: Loaded,
     instance: Instance,
+    accounts: Iterable[AccountSpec] | None = None,
     *,
     quiet: bool,
     clients: Mapping[str, Any] | None = None,
 ) -> None:
     """Prints it; the first line also when `quiet`."""
-    told = () if quiet else lines(loaded, instance, clients)
+    told = () if quiet else lines(loaded, instance, accounts, clients)
     announcement.say(listening_line(instance), told)

@@ -48,7 +48,7 @@ def adopted_upstream(loaded: Loaded, state_directory: Path, environ: Mapping[str
     configured upstream (`interface.md` rule 14). "" otherwise. Call it before anything listens."""
     client = loaded.config.client
     configured = loaded.origins.get("upstream.base_url", "default") != "default"
-    if not client.manage or client.replace or configured or loaded.config.accounts:
+    if not client.manage or client.replace or configured or loaded.accounts_from:
         return ""
     files = client.settings or (default_settings_file(environ),)
     return upstream_of_clients(state_directory, files)
@@ -57,7 +57,7 @@ def adopted_upstream(loaded: Loaded, state_directory: Path, environ: Mapping[str
 def with_upstream(loaded: Loaded, adopted: str) -> Loaded:
     """`loaded`, relaying to `adopted` where nothing else was configured."""
     configured = loaded.origins.get("upstream.base_url", "default") != "default"
-    if not adopted or configured or loaded.config.accounts:
+    if not adopted or configured or loaded.accounts_from:
         return loaded
     upstream = msgspec.structs.replace(loaded.config.upstream, base_url=adopted)
     return msgspec.structs.replace(
@@ -69,7 +69,7 @@ class ClientSide:
     """Implements `actors.settings_guard.ClientPort`. The settings are read and written in threads.
 
     `config` gives the configuration in force; `processes` are those whose end means that nobody
-    holds the settings any more (none: this one).
+    holds the settings any more (none: this one). `pool` says whether there are accounts.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class ClientSide:
         *,
         adopted: str = "",
         processes: tuple[int, ...] = (),
+        pool: Callable[[], bool] | None = None,
     ) -> None:
         self._config = config
         self._instance = instance
@@ -88,26 +89,25 @@ class ClientSide:
         self._default = default_settings_file(environ)
         self._adopted = adopted
         self._processes = processes
+        self._pool = pool
         self.key: Secret | None = known_key(state_directory)
         """The key of ours that a client may send."""
 
     def plan(self) -> ClientPlan | None:
-        return plan(
-            self._config(), self._default, self._adopted, tls=self._instance.scheme == "https"
-        )
+        return self._plan(self._config())
 
     def plan_by_hand(self) -> ClientPlan:
         """The same, also where clients are not managed."""
         config = self._config()
         client = msgspec.structs.replace(config.client, manage=True)
-        asked = plan(
-            msgspec.structs.replace(config, client=client),
-            self._default,
-            self._adopted,
-            tls=self._instance.scheme == "https",
-        )
+        asked = self._plan(msgspec.structs.replace(config, client=client))
         assert asked is not None  # it was asked for
         return asked
+
+    def _plan(self, config: Config) -> ClientPlan | None:
+        pool = None if self._pool is None else self._pool()
+        tls = self._instance.scheme == "https"
+        return plan(config, self._default, self._adopted, tls=tls, pool=pool)
 
     async def answers(self) -> bool:
         """Over a real connection, to the address that clients are given."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -77,12 +77,12 @@ def load(
     *,
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str],
-    stored_accounts: int = 0,
+    stored_accounts: Sequence[str] = (),
 ) -> Loaded:
     """Read the configuration.
 
     `argument` is the file named on the command line; `overrides` are options given there, by key
-    path (`server.port`). `stored_accounts` is the number of accounts in the token store.
+    path (`server.port`). `stored_accounts` are the names in the token store.
 
     Raises `ConfigInvalid` with every mistake, or its kind `ConfigNotPermitted`. The caller keeps
     what it has: nothing is half loaded.
@@ -99,7 +99,11 @@ def load(
         resolve_path=lambda text: _absolute(text, path),
         further_rules=lambda config: (*refused_keys(config, source), *_missing(config, source)),
     )
-    warnings = (*_unknown_variables(overlay), *_readable_secrets(decoded, path))
+    warnings = (
+        *_unknown_variables(overlay),
+        *_readable_secrets(decoded, path),
+        *_shadowed(decoded.config, stored_accounts),
+    )
     loaded = Loaded(decoded.config, path, decoded.origins, warnings, ())
     return _with_accounts(loaded, environ, stored_accounts)
 
@@ -213,7 +217,17 @@ def _readable_secrets(decoded: Decoded, path: Path | None) -> Iterator[str]:
         )
 
 
-def _with_accounts(loaded: Loaded, environ: Mapping[str, str], stored: int) -> Loaded:
+def _shadowed(config: Config, stored: Sequence[str]) -> Iterator[str]:
+    configured = {account.name for account in config.accounts}
+    for name in stored:
+        if name in configured:
+            yield (
+                f"the stored account {name!r} is ignored: the configuration has one of that name; "
+                "rename one of them"
+            )
+
+
+def _with_accounts(loaded: Loaded, environ: Mapping[str, str], stored: Sequence[str]) -> Loaded:
     """`loaded` with the accounts of the environment, where nobody configured any."""
     sources: list[AccountSource] = []
     if loaded.config.accounts:

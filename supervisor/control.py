@@ -10,8 +10,19 @@ import trio
 
 from actors.asking import insist
 from actors.mailbox import AskFailed, Mailbox
-from actors.messages import Describe, Explain, FreeEgress, Recent, Reload, Reset, SetEnabled
+from actors.messages import (
+    Describe,
+    Explain,
+    FreeEgress,
+    Recent,
+    Reload,
+    Renew,
+    Reset,
+    SetEnabled,
+    SetStored,
+)
 from protocol import status_view as views
+from protocol.credentials import OAUTH
 from protocol.dispatch import DispatchState
 from protocol.errors import Problem
 from protocol.question import Question
@@ -105,14 +116,29 @@ class Control:
         if mailbox is None:
             raise NotPossible(Problem(404, f"there is no account {name!r}"))
         if action == "refresh":
-            message = f"account {name!r} is of kind {account['kind']}; there is nothing to refresh"
-            raise NotPossible(Problem(409, message))
-        if action == "reset":
+            await self._refresh(name, account["kind"])
+        elif action == "reset":
             await self._ask(mailbox, Reset())
             await self._ask(self._parts.dispatcher, FreeEgress(name))
         else:
-            await self._ask(mailbox, SetEnabled(action == "enable"))
+            await self._enable(name, mailbox, enabled=action == "enable")
         return find_account(await self.accounts(), name)
+
+    async def _refresh(self, name: str, kind: str) -> None:
+        if kind != OAUTH:
+            message = f"account {name!r} is of kind {kind}; there is nothing to refresh"
+            raise NotPossible(Problem(409, message))
+        logins = self._parts.logins
+        seconds = 2 * logins.policy().timeout + ASK_SECONDS
+        await self._ask(logins.refresh, Renew(name, forced=True), seconds)
+
+    async def _enable(self, name: str, mailbox: Mailbox[Any], *, enabled: bool) -> None:
+        """For a stored account it is written down; a configured one forgets it with a restart."""
+        if self._parts.logins.is_stored(name):
+            problem = await self._ask(self._parts.logins.vault, SetStored(name, enabled))
+            if problem:
+                raise NotPossible(Problem(503, problem, retry_after=1))
+        await self._ask(mailbox, SetEnabled(enabled))
 
     async def reload(self) -> tuple[int, dict[str, Any]]:
         """`POST /status/reload`: 200 with the keys that need a restart, or 422 with all errors."""
@@ -128,10 +154,12 @@ class Control:
     async def _pool(self) -> DispatchState:
         return await self._ask(self._parts.dispatcher, Describe())
 
-    async def _ask(self, mailbox: Mailbox[Any], question: Question[R]) -> R:
+    async def _ask(
+        self, mailbox: Mailbox[Any], question: Question[R], seconds: float = ASK_SECONDS
+    ) -> R:
         # All of these may be put twice, so a crash of the actor costs a moment and no error.
         try:
-            return await insist(mailbox, question, timeout=ASK_SECONDS)
+            return await insist(mailbox, question, timeout=seconds)
         except AskFailed as failure:
             problem = Problem(503, f"{failure}; try again", retry_after=1)
             raise NotPossible(problem) from failure

@@ -9,10 +9,8 @@ as running when the lock is held and the address answers with the id that the fi
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Self
 import msgspec
 
 from supervisor import instance_client
+from supervisor.file_lock import try_lock
 from supervisor.files import PRIVATE_FILE, keep_aside, make_private_directory, replace_file
 
 INSTANCE_FILE = "instance.json"
@@ -144,7 +143,7 @@ def acquire(
         raise StateDirectoryUnusable(state_dir, error) from error
     try:
         deadline = monotonic() + patience
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             instance = read(state_dir)
             if (instance is not None and _answers(instance)) or monotonic() >= deadline:
                 raise AlreadyRunning(instance, state_dir)
@@ -179,7 +178,7 @@ def held(state_dir: Path) -> bool:
     except OSError as error:
         raise StateDirectoryUnusable(state_dir, error) from error
     try:
-        return not _try_lock(descriptor, shared=True)
+        return not try_lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
 
@@ -215,31 +214,3 @@ def _clear_the_last_life(state_dir: Path) -> None:
 def _open_lock(state_dir: Path) -> int:
     # Never removed: a second process may have it open already, and would lock a file without name.
     return os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
-        del shared  # there is none here; whoever meets a short look by another tries again
-        try:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EDEADLK):
-                return False
-            raise
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
-        """Lock without waiting. Whoever only looks takes it shared, so lookers do not see each
-        other; a start that meets a looker's brief hold tries again."""
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -18,10 +18,7 @@ _NOTHING: Final = object()
 
 NOT_YET: Mapping[str, object] = {
     "server.express": False,
-    "account.credentials": _NOTHING,
-    "account.follow": _NOTHING,
-    "refresh.*": _NOTHING,
-    "oauth.*": "",
+    "oauth.authorize_url": "",
     "provider.*": _NOTHING,
     "fallback.*": _NOTHING,
     "route.*": _NOTHING,

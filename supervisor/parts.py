@@ -18,15 +18,17 @@ import msgspec
 import trio
 
 from actors.client_port import ClientPort
+from actors.credential_disk import CredentialDisk
 from actors.disk import Disk, RealDisk
 from actors.dropped import DroppedLines
 from actors.mailbox import ActorStopped, Mailbox
 from actors.messages import DispatcherMessage, JournalMessage, Reload, Restrategize
 from actors.usage_places import UsagePlaces
-from protocol import derive
+from protocol import credentials, derive
 from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
+from protocol.credentials import Known
 from protocol.gate import Rules
 from protocol.identity import login_name
 from protocol.quota_file import restored
@@ -40,7 +42,9 @@ from server.front_door import Door
 from server.upstream import HttpxUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
 from supervisor import logs, quota_memory
+from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
+from supervisor.logins import Logins
 from supervisor.quota_memory import QuotaMemory
 from supervisor.roster import Roster
 from supervisor.usage_places import usage_places
@@ -80,6 +84,7 @@ class Parts:
         make_upstream: Callable[[str], HttpxUpstream] | None = None,
         memory: QuotaMemory | None = None,
         environ: Mapping[str, str] | None = None,
+        credential_disk: CredentialDisk | None = None,
     ) -> None:
         self.config = config
         self.load = load
@@ -94,6 +99,12 @@ class Parts:
         self.wall_clock = wall_clock
         self._environ = environ
         self.random = rng or random.Random(secrets.randbits(64))
+        self.logins = Logins(
+            credential_disk or of_this_machine(self.random),
+            state_directory,
+            lambda: self.config,
+        )
+        self._aligning = trio.Lock()
         self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
@@ -136,19 +147,42 @@ class Parts:
             logs.set_level(config.logs.level)
         if config.upstream != before.upstream or _base_urls(before) - _base_urls(config):
             self._renew_upstreams()
-        specs = derive.account_specs(config)
-        # Whoever chooses must always have somebody to choose: accounts come before the pool is
-        # turned on, and go after it is turned off.
-        if specs:
-            await self.roster.align(specs)
-        await self._restrategize(config)
-        if not specs:
-            await self.roster.align(specs)
+        if set(credentials.paths(config)) - set(credentials.paths(before)):
+            await self.logins.look_again()
+        await self._align()
+
+    async def credentials_changed(self, known: Known) -> None:
+        """The vault read something new: accounts come, change and go."""
+        before, self.logins.known = self.logins.known, known
+        if bool(before.stored) != bool(known.stored):
+            self._reconsider_the_environment()
+        await self._align()
+
+    def _reconsider_the_environment(self) -> None:
+        """Its accounts count only while there are no others."""
+        try:
+            self.config = _without_what_needs_a_restart(self.config, self.read())
+        except ConfigInvalid as invalid:
+            self.refused(invalid.errors)
+
+    async def _align(self) -> None:
+        """Makes the accounts those of the configuration and of the credentials there are."""
+        async with self._aligning:
+            config, known = self.config, self.logins.known
+            specs = derive.account_specs(config, known)
+            # Whoever chooses must always have somebody to choose: accounts come before the pool is
+            # turned on, and go after it is turned off.
+            if specs:
+                await self.roster.align(specs)
+            await self._restrategize(config)
+            if not specs:
+                await self.roster.align(specs)
+            await self.logins.tell_refresh()
 
     async def _restrategize(self, config: Config) -> None:
         with trio.move_on_after(TELL_SECONDS) as limit:
             try:
-                await self.dispatcher.tell(Restrategize(derive.strategy(config)))
+                await self.dispatcher.tell(Restrategize(derive.strategy(config, self.logins.known)))
             except ActorStopped:
                 return  # the program is stopping
         if limit.cancelled_caught:
@@ -189,6 +223,10 @@ class Parts:
         configured = self.config.logs.directory
         return Path(configured) if configured else self.state_directory / "logs"
 
+    def specs(self) -> tuple[AccountSpec, ...]:
+        """The accounts there are."""
+        return derive.account_specs(self.config, self.logins.known)
+
     def usage_places(self) -> UsagePlaces:
         """Where the usage files go."""
         return usage_places(self.config, self._environ)
@@ -211,7 +249,8 @@ class Parts:
 
     def _gate_rules(self) -> Rules:
         own = self.clients.key if self.clients is not None else None
-        return msgspec.structs.replace(derive.gate_rules(self.config), own_key=own)
+        rules = derive.gate_rules(self.config, self.logins.known)
+        return msgspec.structs.replace(rules, own_key=own)
 
     def _client_spec(self, name: str) -> AccountSpec:
         return derive.client_spec(name, self.config)
@@ -241,6 +280,8 @@ class Parts:
             patience=lambda: (self.config.routing.max_wait, self.config.routing.max_hold),
             wall_clock=self.wall_clock,
             random=self.random,
+            refresh=self.logins.refresh,
+            refresh_policy=lambda: self.config.refresh,
             dropped=self.dropped,
             trace=AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock),
         )

@@ -25,13 +25,16 @@ from actors.mailbox import Mailbox
 from actors.messages import AccountMessage
 from actors.probe import ProbeActor
 from actors.quota_store import QuotaStoreActor
+from actors.refresh import RefreshActor
 from actors.runtime import Run
 from actors.settings_guard import SettingsGuardActor
 from actors.usage_file import UsageFileActor
+from actors.vault import VaultActor
 from protocol import derive
 from protocol.accounts import AccountSpec
 from protocol.client_plan import LONGEST_RELEASE
 from server.quota_probe import QuotaProbe
+from server.token_endpoint import TokenEndpoint
 from supervisor.child import ChildSpec, GroupSpec
 from supervisor.parts import Parts
 from supervisor.roster import GROUP as ACCOUNTS
@@ -44,19 +47,12 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     policy = derive.restart_policy(parts.config)
 
     journal = JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped)
+    dispatcher, usage_file = _dispatcher(parts), _usage_file(parts)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
-    dispatcher = DispatcherActor(
-        lambda: derive.initial_dispatch(parts.config, parts.known_at_start),
-        parts.roster.mailboxes,
-        parts.roster.adopt,
-    )
     watcher = ConfigWatcherActor(
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
     )
     front_end = FrontEndActor(parts.listening_socket, parts.admit, close)
-    usage_file = UsageFileActor(
-        parts.disk, parts.usage_places, parts.dispatcher, parts.wall_clock, parts.login_name
-    )
     loop_lag = LoopLagActor()
     parts.loop_lag = loop_lag.lag
 
@@ -74,7 +70,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
 
     # After the accounts in the stop, so that their last word is written.
     memory = tuple(child("quota-store", store.run) for store in _stores(parts))
-    accounts = parts.roster.start_with(derive.account_specs(parts.config), account)
+    accounts = parts.roster.start_with(parts.specs(), account)
 
     return (
         GroupSpec("logs", "one_for_one", (
@@ -86,6 +82,10 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         )),
         GroupSpec("memory", "one_for_one", memory),           # quota and cooldowns in a file
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
+        GroupSpec("credentials", "one_for_one", (
+            child("vault", _vault(parts).run, parts.logins.vault),  # the only one at credential files
+            child("refresh", _refresh(parts).run, parts.logins.refresh),  # keeps logins fresh
+        )),
         GroupSpec("upkeep", "one_for_one", (
             child("probe", _probe(parts).run),                # quota while no traffic brings it
             child("config-watcher", watcher.run, parts.config_watcher),  # reloads
@@ -105,12 +105,47 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     )  # fmt: skip
 
 
+def _dispatcher(parts: Parts) -> DispatcherActor:
+    return DispatcherActor(
+        lambda: derive.initial_dispatch(parts.config, parts.known_at_start, parts.logins.known),
+        parts.roster.mailboxes,
+        parts.roster.adopt,
+    )
+
+
+def _usage_file(parts: Parts) -> UsageFileActor:
+    return UsageFileActor(
+        parts.disk, parts.usage_places, parts.dispatcher, parts.wall_clock, parts.login_name
+    )
+
+
 def _stores(parts: Parts) -> tuple[QuotaStoreActor, ...]:
     """None where a file is in the way that must not be overwritten."""
     path, salt = parts.memory.path, parts.memory.file.salt
     if path is None:
         return ()
     return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock),)
+
+
+def _vault(parts: Parts) -> VaultActor:
+    logins = parts.logins
+    endpoint = TokenEndpoint(parts.upstreams, lambda: logins.policy().timeout, version())
+    return VaultActor(
+        logins.disk,
+        logins.files(),
+        endpoint.post,
+        logins.client,
+        parts.wall_clock,
+        lambda: logins.known,
+        parts.credentials_changed,
+    )
+
+
+def _refresh(parts: Parts) -> RefreshActor:
+    logins = parts.logins
+    return RefreshActor(
+        logins.vault, logins.subjects, logins.policy, parts.wall_clock, parts.random.random
+    )
 
 
 def _guards(parts: Parts) -> tuple[SettingsGuardActor, ...]:

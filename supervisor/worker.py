@@ -11,7 +11,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 import trio
@@ -34,11 +33,10 @@ from supervisor import (
 from supervisor.cannot_serve import CannotServe, open_port, server_tls
 from supervisor.client_side import ClientSide, adopted_upstream, with_upstream
 from supervisor.configuration import Loaded
-from supervisor.descriptors import inherited
 from supervisor.engine import GaveUp
 from supervisor.guard import Guard
 from supervisor.instance import Instance, InstanceLock, StateDirectoryUnusable
-from supervisor.keeper_line import KeeperLine, Letter
+from supervisor.keeper_line import KeeperLine
 from supervisor.listening import address_of
 from supervisor.options import RunOptions
 from supervisor.parts import Parts
@@ -67,59 +65,19 @@ def run(loaded: Loaded, options: RunOptions, environ: Mapping[str, str] = os.env
     logs.configure(loaded.config.logs.level)
     server = loaded.config.server
 
-    def serve(guard: Guard) -> int:
+    def listen_and_serve(guard: Guard) -> int:
         with open_port(server.host, server.port) as listening:
-            return _serve(loaded, options, environ, lock, listening, guard)
+            return serve(loaded, options, environ, lock, listening, guard)
 
     with instance.acquire(options.state_directory) as lock:
-        return _to_the_end(serve)
+        return to_the_end(listen_and_serve)
 
 
-def run_kept(line: KeeperLine, environ: Mapping[str, str]) -> int:
-    """Serves with what the keeper holds and says, and gives back the exit code.
-
-    Raises StateDirectoryUnusable.
-    """
-    letter = line.letter
-    options = RunOptions(
-        state_directory=Path(letter.state_directory),
-        argument=None if letter.argument is None else Path(letter.argument),
-        overrides=letter.overrides,
-        manage_client=letter.manage_client,
-    )
-    try:
-        loaded = configuration.load(options.argument, overrides=options.overrides, environ=environ)
-    except ConfigInvalid as invalid:
-        # It was good when the program started: somebody has changed it since.
-        print(f"supervisor: {invalid}", file=sys.stderr)
-        not_permitted = isinstance(invalid, configuration.ConfigNotPermitted)
-        return exit_codes.PERMISSION if not_permitted else exit_codes.CONFIGURATION
-    logs.configure(loaded.config.logs.level)
-    lock = InstanceLock(options.state_directory, inherited(letter.lock))
-    listening = socket.socket(fileno=inherited(letter.listening))
-    try:
-        return _to_the_end(
-            lambda guard: _serve(
-                _listening_as(loaded, letter), options, environ, lock, listening, guard, line
-            )
-        )
-    finally:
-        if line.gone:
-            lock.release()  # else the keeper does, when no worker is left
-
-
-def _listening_as(loaded: Loaded, letter: Letter) -> Loaded:
-    """The address is the keeper's; another one in the file is taken after a restart of the program."""
-    server = msgspec.structs.replace(loaded.config.server, host=letter.host, port=letter.port)
-    config = msgspec.structs.replace(loaded.config, server=server)
-    return msgspec.structs.replace(loaded, config=config)
-
-
-def _to_the_end(serve: Callable[[Guard], int]) -> int:
-    """Raises StateDirectoryUnusable."""
+def to_the_end(life: Callable[[Guard], int]) -> int:
+    """What nobody foresaw becomes an exit code, too. Raises StateDirectoryUnusable."""
     guard = Guard()
     try:
-        return serve(guard)
+        return life(guard)
     except CannotServe as reason:
         print(f"supervisor: {reason}", file=sys.stderr)
         return reason.code
@@ -133,7 +91,7 @@ def _to_the_end(serve: Callable[[Guard], int]) -> int:
         guard.dismiss()
 
 
-def _serve(
+def serve(
     loaded: Loaded,
     options: RunOptions,
     environ: Mapping[str, str],
@@ -203,6 +161,7 @@ class Worker:
             environ,
             adopted=self._adopted,
             processes=(line.letter.pid, os.getpid()) if line else (),
+            pool=lambda: bool(self.parts.specs()),
         )
 
     async def main(self) -> int:
@@ -278,12 +237,17 @@ class Worker:
         if self._line is not None:
             lines = [
                 banner.listening_line(self._instance),
-                *banner.lines(self._loaded, self._instance, clients),
+                *banner.lines(self._loaded, self._instance, self.parts.specs(), clients),
             ]
             self._line.tell(f"{kept_worker.READY} {json.dumps(lines)}")
         else:
-            quiet = self._options.quiet
-            banner.show(self._loaded, self._instance, quiet=quiet, clients=clients)
+            banner.show(
+                self._loaded,
+                self._instance,
+                self.parts.specs(),
+                quiet=self._options.quiet,
+                clients=clients,
+            )
 
     def _publish(self) -> StateDirectoryUnusable | None:
         """Says in the state directory where this process listens, or why it cannot."""
@@ -298,7 +262,10 @@ class Worker:
 
     def _load(self) -> Config:
         loaded = configuration.load(
-            self._options.argument, overrides=self._options.overrides, environ=self._environ
+            self._options.argument,
+            overrides=self._options.overrides,
+            environ=self._environ,
+            stored_accounts=self.parts.logins.stored_names(),
         )
         loaded = with_upstream(loaded, self._adopted)
         warnings = {*loaded.warnings, *configuration.not_yet(loaded)}

@@ -16,7 +16,7 @@ PARENT_DEATH_SIGNAL = 1
 def main(descriptor: int) -> int:
     """Serves until told to stop; gives back the exit code."""
     # Here and not at the top: run as a file, this has no packages beside it before `_find_packages`.
-    from supervisor import worker
+    from supervisor import kept_life
     from supervisor.cli.running import unusable
     from supervisor.instance import StateDirectoryUnusable
     from supervisor.keeper_line import KeeperGone, KeeperLine
@@ -29,7 +29,7 @@ def main(descriptor: int) -> int:
     except KeeperGone:
         return 0
     try:
-        return worker.run_kept(kept, os.environ)
+        return kept_life.run_kept(kept, os.environ)
     except StateDirectoryUnusable as error:
         failure = unusable(error)
         failure.show()

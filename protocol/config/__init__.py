@@ -26,7 +26,6 @@ from protocol.config.model import (
     Server,
     Supervision,
     Upstream,
-    served_accounts,
 )
 from protocol.config.overlay import (
     EnvironmentOverlay,
@@ -64,6 +63,5 @@ __all__ = [
     "environment_overlay",
     "leaves",
     "restart_needed",
-    "served_accounts",
     "variable_name",
 ]

@@ -266,11 +266,3 @@ class Config(Struct, frozen=True):
     access: Access = Access()
     logs: Logs = Logs()
     supervision: Supervision = Supervision()
-
-
-def served_accounts(config: Config) -> tuple[Account, ...]:
-    """The configured accounts this version can serve with, disabled ones included.
-
-    An account with `credentials` (a Claude Code login) is left out: logins are not read yet.
-    """
-    return tuple(account for account in config.accounts if account.credentials is None)

@@ -52,6 +52,7 @@ from server.scripted.network import MemoryNetwork, NetworkStream, memory_transpo
 from server.scripted.recorded import corpus_answers
 from server.scripted.replies import adding_headers, brings_tool_result, reply_to, reply_with
 from server.scripted.requests import Gate, SeenRequest
+from server.scripted.token_endpoint import Granted, ScriptedLogins, oauth_error
 from server.scripted.upstream import Script, ScriptedUpstream
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Answerer",
     "Cut",
     "Gate",
+    "Granted",
     "Headers",
     "KeyLimit",
     "MemoryNetwork",
@@ -67,6 +69,7 @@ __all__ = [
     "Pause",
     "Reset",
     "Script",
+    "ScriptedLogins",
     "ScriptedUpstream",
     "SeenRequest",
     "Send",
@@ -89,6 +92,7 @@ __all__ = [
     "message",
     "message_events",
     "no_answer",
+    "oauth_error",
     "overloaded",
     "paced",
     "rate_limited",

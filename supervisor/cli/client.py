@@ -32,6 +32,7 @@ def apply() -> None:
     The instance puts them back when it stops. Ends with 1 where no file could be pointed.
     """
     from supervisor.client_side import ClientSide
+    from supervisor.token_store import stored_names
 
     found = running.find()
     config = running.configuration_of(found.instance)
@@ -41,7 +42,9 @@ def apply() -> None:
             "the configuration does not load",
             "see `supervisor check`; nothing was changed.",
         )
-    side = ClientSide(lambda: config, found.instance, running.state_directory(), os.environ)
+    directory = running.state_directory()
+    pool = bool(config.accounts or stored_names(directory)[0])
+    side = ClientSide(lambda: config, found.instance, directory, os.environ, pool=lambda: pool)
     plan = side.plan_by_hand()
     if plan.blocked:
         raise Failure(exit_codes.FAILED, f"nothing was changed: {plan.blocked}")

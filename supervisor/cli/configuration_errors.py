@@ -23,9 +23,13 @@ def load_or_fail(argument: Path | None, overrides: Mapping[str, object]) -> Load
     """
     from protocol.config import ConfigInvalid
     from supervisor import configuration
+    from supervisor.token_store import stored_names
 
+    stored, unreadable = stored_names(configuration.state_directory(os.environ))
     try:
-        loaded = configuration.load(argument, overrides=overrides, environ=os.environ)
+        loaded = configuration.load(
+            argument, overrides=overrides, environ=os.environ, stored_accounts=stored
+        )
     except ConfigInvalid as invalid:
         number = len(invalid.errors)
         not_permitted = isinstance(invalid, configuration.ConfigNotPermitted)
@@ -34,6 +38,8 @@ def load_or_fail(argument: Path | None, overrides: Mapping[str, object]) -> Load
             f"the configuration has {number} error{'' if number == 1 else 's'}",
             *(str(error) for error in invalid.errors),
         ) from invalid
+    if unreadable:
+        click.echo(f"warning: {unreadable}", err=True)
     for warning in (*loaded.warnings, *configuration.not_yet(loaded)):
         click.echo(f"warning: {warning}", err=True)
     return loaded

@@ -25,6 +25,7 @@ from actors.runtime import Context, Run
 HANDOVERS = frozenset(
     {
         "MemoryReceiveChannel.receive",
+        "_LockImpl.acquire",
         "Mailbox.ask",
         "SocketListener.accept",
         "_SocketType.accept",

@@ -25,12 +25,18 @@ from supervisor.parts import Parts
 from supervisor.program import Program
 from tests.kit import canaries
 from tests.kit.memory_clients import MemoryClients
+from tests.kit.memory_credentials import MemoryCredentials
 from tests.kit.memory_disk import MemoryDisk
 
 EPOCH = 1_790_000_000.0
 """The wall clock of a program in virtual time, when that begins."""
 
 UPSTREAM = "http://api.test"
+
+
+def wall_time() -> float:
+    """Epoch seconds in virtual time."""
+    return EPOCH + trio.current_time()
 
 
 def configured(text: str) -> Config:
@@ -104,10 +110,13 @@ async def program_in_memory(
     *,
     seed: int = 1,
     environ: Mapping[str, str] | None = None,
+    credentials: MemoryCredentials | None = None,
+    wall_clock: Callable[[], float] | None = None,
 ) -> AsyncGenerator[RunningProgram, None]:
     """Everything in memory, for virtual time: disk, upstream and clients; no socket at all.
 
-    The upstream answers under every host name. There is no front end that accepts: clients come
+    `credentials` has the token store and login files (empty without it); `wall_clock` gives epoch
+    seconds in place of `wall_time`. The upstream answers under every host name. There is no front end that accepts: clients come
     in by `RunningProgram.connect`.
     """
     parsed = configured(
@@ -127,10 +136,11 @@ async def program_in_memory(
             Path("/state"),
             listen("127.0.0.1", 0),
             disk=MemoryDisk(),
-            wall_clock=lambda: EPOCH + trio.current_time(),
+            wall_clock=wall_clock or wall_time,
             rng=random.Random(seed),
             make_upstream=make,
             environ=environ,
+            credential_disk=credentials or MemoryCredentials(wall_time),
         )
         parts.clients = MemoryClients(lambda: parts.config)
         with parts.listening_socket():

@@ -32,10 +32,11 @@ CONFIG = Config(
 
 
 def test_an_account_is_what_was_written_and_keeps_its_place() -> None:
-    key, token = derive.account_specs(CONFIG)
+    key, login, token = derive.account_specs(CONFIG)
     assert (key.name, key.kind, key.base_url, key.order) == ("key", "api_key", "https://up", 0)
     assert key.credential == Credential(Secret("k"), bearer=False)
     assert (key.priority, key.models, key.exclude_models) == (2, ("a*",), ("ab",))
+    assert (login.kind, login.credential, login.needs_login) == ("oauth", None, True)
     assert (token.name, token.kind, token.base_url) == ("token", "token", "https://own")
     assert token.credential == Credential(Secret("t"), bearer=True)
     assert (token.enabled, token.order > key.order) == (False, True)

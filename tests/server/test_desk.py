@@ -19,6 +19,7 @@ from actors.messages import (
 )
 from protocol.accounts import Credential, Scope
 from protocol.asked import Asked
+from protocol.config import Refresh
 from protocol.dispatch import Acquire, Lease, Refusal
 from protocol.request import RequestHead, Route
 from protocol.secrets import Secret
@@ -53,6 +54,8 @@ class Office:
             patience=lambda: (0.0, 0.0),
             wall_clock=lambda: 0.0,
             random=random.Random(1),
+            refresh=Mailbox("refresh"),
+            refresh_policy=Refresh,
         )
         self.desk = Desk(self.ports)
 

@@ -7,13 +7,16 @@ is counted exactly once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trio
 
 from actors.runtime import Run
 from server.scripted import (
+    ScriptedLogins,
     ScriptedUpstream,
     overloaded,
     rate_limited,
@@ -22,7 +25,9 @@ from server.scripted import (
 )
 from tests.kit.crashes import CountedRun, count_awaits, crash_at, crash_on_message
 from tests.kit.http_client import MemoryClient, Received
-from tests.kit.program import RunningProgram, program_in_memory, wrapped_actors
+from tests.kit.logins import SETTINGS, login, login_file, login_path
+from tests.kit.memory_credentials import MemoryCredentials
+from tests.kit.program import RunningProgram, program_in_memory, wall_time, wrapped_actors
 
 CONFIG = """
 [[account]]
@@ -32,6 +37,9 @@ api_key = "key-first"
 name = "second"
 api_key = "key-second"
 """
+LOGIN = login("third") + "priority = 9\n" + SETTINGS
+"""Of an account that serves nobody here, but whose token runs out while they work."""
+LOGIN_SECONDS = 603.0
 
 SWITCHED_ON = {"usage-file": '[client]\nusage_file = "/usage-status.md"\n'}
 """What an actor needs to have something to do; only for its own sweep, since it asks all the time."""
@@ -49,9 +57,18 @@ AWAITING = [
     "settings-guard",
 ]
 """The dispatcher has no await but its reading, which is what lets it answer at once; the front
-end needs a real socket, and `test_acceptor.py` sweeps it."""
+end needs a real socket, and `test_acceptor.py` sweeps it. Vault and refresh do all that they wait
+for in tasks of their own; `tests/supervisor/test_logins.py` crashes those."""
 
-READS_MESSAGES = ["journal", "dispatcher", "account/first", "account/second", "config-watcher"]
+READS_MESSAGES = [
+    "journal",
+    "dispatcher",
+    "account/first",
+    "account/second",
+    "vault",
+    "refresh",
+    "config-watcher",
+]
 
 INPUT_TOKENS = 12
 STREAM = text_stream("hello", events=4, pause=0.5, input_tokens=INPUT_TOKENS)
@@ -60,9 +77,9 @@ REQUESTS = 8
 MESSAGES_MAX = 200
 
 
-def scripted() -> ScriptedUpstream:
+def scripted(logins: ScriptedLogins) -> ScriptedUpstream:
     """An account that is limited in the middle, one that is overloaded once, slow streams."""
-    upstream = ScriptedUpstream()
+    upstream = ScriptedUpstream(default=logins.serve)
     upstream.script("key-first", PLAIN, STREAM, rate_limited(retry_after=3), then=STREAM)
     upstream.script("key-second", overloaded(), then=STREAM)
     return upstream
@@ -119,12 +136,28 @@ def check(answers: list[Received], status: dict[str, object]) -> set[str]:
     return {actor["name"] for actor in crashed}
 
 
-async def run_with(name: str, wrap: Callable[[Run], Run]) -> set[str]:
-    """One program, its work, and the checks; gives back who crashed."""
+def check_login(logins: ScriptedLogins, disk: MemoryCredentials) -> None:
+    """Its token was renewed, no refresh token was sent twice, and the file has the one that is
+    good."""
+    tokens = json.loads(disk.files[Path(login_path("third"))][0])["claudeAiOauth"]
+    assert len(logins.calls) == 1
+    assert logins.is_current(tokens["refreshToken"])
+
+
+async def run_with(
+    name: str, wrap: Callable[[Run], Run], then: Callable[[], None] = lambda: None
+) -> set[str]:
+    """One program, its work, and the checks; gives back who crashed. `then` is called before the
+    end of the program."""
+    logins, disk = ScriptedLogins(wall_time), MemoryCredentials(wall_time)
+    disk.put(login_path("third"), login_file(logins.grant("third", lifetime=LOGIN_SECONDS)))
     with wrapped_actors({name: wrap}):
-        async with program_in_memory(CONFIG + SWITCHED_ON.get(name, ""), scripted()) as program:
+        config = CONFIG + LOGIN + SWITCHED_ON.get(name, "")
+        async with program_in_memory(config, scripted(logins), credentials=disk) as program:
             answers = await work(program)
             status = await settle(program)
+            then()
+    check_login(logins, disk)
     return check(answers, status)
 
 
@@ -136,12 +169,13 @@ async def points_of(name: str) -> int:
         counted.append(count_awaits(run))
         return counted[-1]
 
-    with wrapped_actors({name: wrap}):
-        async with program_in_memory(CONFIG + SWITCHED_ON.get(name, ""), scripted()) as program:
-            assert check(await work(program), await settle(program)) == set()
-            return len(counted[0].points)
+    points: list[int] = []
+    crashed = await run_with(name, wrap, lambda: points.append(len(counted[0].points)))
+    assert crashed == set()
+    return points[0]
 
 
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", AWAITING)
 async def test_no_request_is_lost_when_an_actor_crashes_at_any_of_its_awaits(
     name: str, autojump_clock: object
@@ -162,6 +196,7 @@ async def test_the_dispatcher_waits_for_nothing_but_its_next_message(
     assert await points_of("dispatcher") == 0
 
 
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", READS_MESSAGES)
 async def test_no_request_is_lost_when_an_actor_crashes_on_any_message(
     name: str, autojump_clock: object

@@ -102,7 +102,7 @@ def test_a_pointed_client_is_named_with_its_file_its_keys_and_the_way_back() -> 
             ),
         )
     )
-    said = "\n".join(banner.lines(loaded(""), HERE, clients))
+    said = "\n".join(banner.lines(loaded(""), HERE, clients=clients))
     assert "Claude Code points here: /s.json (requests go on)" in said
     assert "keys set: ANTHROPIC_BASE_URL, X" in said
     assert "supervisor client restore" in said
@@ -112,6 +112,6 @@ def test_a_pointed_client_is_named_with_its_file_its_keys_and_the_way_back() -> 
 
 def test_a_client_that_was_left_alone_is_explained_and_can_be_pointed_by_hand() -> None:
     back = pointing.pointed(Pointing(), (ClientFile("/s.json", "stood back", "why"),))
-    said = "\n".join(banner.lines(loaded(""), HERE, pointing.view(back)))
+    said = "\n".join(banner.lines(loaded(""), HERE, clients=pointing.view(back)))
     assert "left as it is: why" in said
     assert "point a client here: ANTHROPIC_BASE_URL=http://127.0.0.1:4080" in said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import platformdirs
 import pytest
 from msgspec import inspect
 
-from protocol.config import Account, Config, ConfigInvalid, decode, served_accounts
+from protocol.config import Account, Config, ConfigInvalid, decode
 from protocol.config.schema import element_of, root, settings
 from protocol.secrets import Secret
 from supervisor import configuration
@@ -53,7 +53,7 @@ class Files:
         self,
         text: str,
         overrides: Mapping[str, object] | None = None,
-        stored_accounts: int = 0,
+        stored_accounts: Sequence[str] = (),
         **environ: str,
     ) -> Loaded:
         self.path.write_text(text, "utf-8")
@@ -284,8 +284,14 @@ def test_configured_accounts_keep_those_of_the_environment_away(files: Files) ->
     assert loaded.accounts_from == ("file",)
 
 
+def test_a_stored_account_that_a_configured_one_hides_is_named(files: Files) -> None:
+    loaded = files.load(ACCOUNT, stored_accounts=("work", "other"), WORK_KEY="k")
+    assert [warning for warning in loaded.warnings if "'work' is ignored" in warning]
+    assert not [warning for warning in loaded.warnings if "'other'" in warning]
+
+
 def test_stored_accounts_keep_those_of_the_environment_away(files: Files) -> None:
-    loaded = files.load("", stored_accounts=1, ANTHROPIC_API_KEY="e")
+    loaded = files.load("", stored_accounts=("stored",), ANTHROPIC_API_KEY="e")
     assert loaded.config.accounts == ()
     assert loaded.accounts_from == ("token store",)
 
@@ -336,10 +342,10 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
         (ACCOUNT + "weight = 2\nrequests_per_minute = 5", ()),
         (
             '[[account]]\nname = "a"\ncredentials = "x"\nfollow = "never"',
-            ("account[0].credentials", "account[0].follow"),
+            (),
         ),
         ("[cooldown]\nladder = [1]", ()),
-        ("[refresh]\nahead = 1\n[oauth]\nclient_id = 'x'", ("refresh.ahead", "oauth.client_id")),
+        ("[refresh]\nahead = 1\n[oauth]\nclient_id = 'x'", ()),
         ("[probe]\nenabled = false\n[client]\nmanage = false", ()),
         ("[client]\nmanage = true\nreplace = true", ()),
         ('[client]\nusage_file = ""', ()),
@@ -356,14 +362,6 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
 def test_what_this_version_ignores_is_said(files: Files, text: str, keys: tuple[str, ...]) -> None:
     warnings = not_yet(files.load(text, WORK_KEY="k"))
     assert sorted(warning.split()[0] for warning in warnings) == sorted(keys)
-
-
-def test_an_account_with_a_login_file_is_not_served(files: Files) -> None:
-    config = files.load(
-        ACCOUNT + '[[account]]\nname = "login"\ncredentials = "x"', WORK_KEY="k"
-    ).config
-    assert [account.name for account in config.accounts] == ["work", "login"]
-    assert [account.name for account in served_accounts(config)] == ["work"]
 
 
 WHOLE = """

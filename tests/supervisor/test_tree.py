@@ -46,6 +46,8 @@ async def test_everybody_is_there_in_start_order(children: list[ChildSpec]) -> N
         "quota-store",
         "account/b",
         "account/a",
+        "vault",
+        "refresh",
         "probe",
         "config-watcher",
         "usage-file",

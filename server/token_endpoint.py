@@ -1,0 +1,64 @@
+"""The way to a token endpoint: JSON there and JSON back, over the same port as any upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import trio
+
+from protocol.oauth import EndpointUnreachable
+from server.upstream_port import Upstream, UpstreamFault, UpstreamRequest
+
+ANSWER_BYTES_MAX = 256 * 1024
+
+
+class TokenEndpoint:
+    """`upstream` gives the way to an origin; `timeout` is for the whole exchange, in seconds.
+
+    It says what it is in its user agent. Redirects are not followed: a token goes where the
+    configuration says and nowhere else.
+    """
+
+    def __init__(
+        self,
+        upstream: Callable[[str], Upstream],
+        timeout: Callable[[], float],
+        version: str,
+    ) -> None:
+        self._upstream = upstream
+        self._timeout = timeout
+        self._agent = f"llm-supervisor/{version}".encode("ascii", "replace")
+
+    async def post(self, url: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises EndpointUnreachable."""
+        parts = urlsplit(url)
+        request = UpstreamRequest(
+            "POST",
+            (parts.path or "/").encode("ascii", "replace"),
+            [
+                (b"Content-Type", b"application/json"),
+                (b"Accept", b"application/json"),
+                (b"Accept-Encoding", b"identity"),
+                (b"User-Agent", self._agent),
+            ],
+            body,
+        )
+        seconds = self._timeout()
+        try:
+            with trio.fail_after(seconds):
+                return await self._exchange(f"{parts.scheme}://{parts.netloc}", request)
+        except trio.TooSlowError:
+            raise EndpointUnreachable(f"no answer within {seconds:g} s") from None
+        except UpstreamFault as fault:
+            raise EndpointUnreachable(f"{fault.kind.value}: {fault.detail}") from fault
+
+    async def _exchange(self, origin: str, request: UpstreamRequest) -> tuple[int, bytes]:
+        body = bytearray()
+        async with self._upstream(origin).send(request) as response:
+            async with response.chunks() as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > ANSWER_BYTES_MAX:
+                        raise EndpointUnreachable("an answer without end")
+            return response.status, bytes(body)

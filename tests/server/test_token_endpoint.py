@@ -1,0 +1,88 @@
+"""The way to a token endpoint: bounded, honest, and never redirected."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from protocol.oauth import EndpointUnreachable
+from server.scripted import (
+    Answer,
+    ScriptedUpstream,
+    Send,
+    no_answer,
+    reset_before_head,
+    stall_before_head,
+)
+from server.token_endpoint import ANSWER_BYTES_MAX, TokenEndpoint
+from server.upstream import HttpxUpstream, Upstreams, tls_context
+from server.upstream_port import Limits
+
+
+class Scene:
+    """An endpoint on a real socket, and the way to it."""
+
+    def __init__(self, url: str, upstream: ScriptedUpstream, seconds: float) -> None:
+        self.url = f"{url}/v1/oauth/token"
+        self.upstream = upstream
+        limits, tls = Limits(), tls_context("")
+        self.upstreams = Upstreams(lambda base_url: HttpxUpstream(base_url, limits, tls))
+        self.endpoint = TokenEndpoint(self.upstreams, lambda: seconds, "1.2.3")
+
+    async def post(self) -> tuple[int, bytes]:
+        return await self.endpoint.post(self.url, b'{"grant_type": "refresh_token"}')
+
+
+@pytest.fixture
+async def scene(nursery: trio.Nursery) -> AsyncIterator[Scene]:
+    """With half a second for each exchange."""
+    upstream = ScriptedUpstream(default=Answer(body=b'{"a": 1}'))
+    url = await nursery.start(upstream.serve_tcp)
+    scene = Scene(url, upstream, 0.5)
+    yield scene
+    await scene.upstreams.aclose()
+    nursery.cancel_scope.cancel()
+
+
+async def test_json_goes_there_and_an_answer_comes_back(scene: Scene) -> None:
+    assert await scene.post() == (200, b'{"a": 1}')
+    (seen,) = scene.upstream.requests
+    assert (seen.method, seen.path) == (b"POST", "/v1/oauth/token")
+    assert seen.json() == {"grant_type": "refresh_token"}
+    assert seen.header("content-type") == "application/json"
+    assert seen.header("user-agent") == "llm-supervisor/1.2.3"
+    assert seen.header("authorization") is None
+
+
+async def test_a_refusal_is_an_answer_too(scene: Scene) -> None:
+    refusal = Answer(status=400, body=b'{"error": "invalid_grant"}')
+    scene.upstream.default(refusal)
+    status, body = await scene.post()
+    assert status == 400
+    assert json.loads(body) == {"error": "invalid_grant"}
+
+
+async def test_a_redirect_is_not_followed(scene: Scene) -> None:
+    """X6: a token goes to the configured place and nowhere else."""
+    scene.upstream.default(Answer(status=307, headers=(("location", f"{scene.url}/elsewhere"),)))
+    assert (await scene.post())[0] == 307
+    assert len(scene.upstream.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [stall_before_head(), reset_before_head(), no_answer()])
+async def test_no_answer_in_time_is_said_without_a_secret(scene: Scene, answer: Answer) -> None:
+    scene.upstream.default(answer)
+    began = time.monotonic()
+    with pytest.raises(EndpointUnreachable):
+        await scene.post()
+    assert time.monotonic() - began < 20
+
+
+async def test_an_answer_without_end_is_cut(scene: Scene) -> None:
+    scene.upstream.default(Answer(parts=(Send(b"x" * (ANSWER_BYTES_MAX + 1)),)))
+    with pytest.raises(EndpointUnreachable, match="without end"):
+        await scene.post()
