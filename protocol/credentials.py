@@ -67,10 +67,11 @@ class Subject(msgspec.Struct, frozen=True):
         return bool(self.digest) and self.source.follow != "always" and not self.needs_login
 
 
-def paths(config: Config) -> tuple[str, ...]:
-    """The login files that the configuration names, each once."""
-    named = (account.credentials for account in config.accounts)
-    return tuple(dict.fromkeys(path for path in named if path is not None))
+def paths(config: Config, known: Known) -> tuple[str, ...]:
+    """The login files that the configuration and the token store name, each once."""
+    named = [account.credentials for account in config.accounts]
+    named += [one.path for one in known.stored]
+    return tuple(dict.fromkeys(path for path in named if path))
 
 
 def shadowed(config: Config, known: Known) -> tuple[str, ...]:
@@ -88,7 +89,9 @@ def sources(config: Config, known: Known) -> tuple[Source, ...]:
     )
     hidden = set(shadowed(config, known))
     stored = tuple(
-        Source(one.name) for one in known.stored if one.kind == OAUTH and one.name not in hidden
+        Source(one.name, one.path, one.follow)
+        for one in known.stored
+        if one.kind == OAUTH and one.name not in hidden
     )
     return (*configured, *stored)
 
@@ -181,7 +184,7 @@ def _stored(config: Config, known: Known, stored: StoredAccount) -> AccountSpec:
     )
     secret = stored.login.access_token
     if stored.kind == OAUTH or secret is None:
-        return _logged_in(spec, known, Source(stored.name))
+        return _logged_in(spec, known, Source(stored.name, stored.path, stored.follow))
     credential = Credential(
         secret, bearer=stored.kind == "token", expires_at=stored.login.expires_at
     )

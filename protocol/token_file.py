@@ -5,7 +5,9 @@
 
 `accessToken` holds the secret of every kind, an API key too. The file of claude-code-proxy has the
 same shape with only the tokens and the date, so a missing kind is told by them. What this program
-does not know stays as it is. `needsLoginOf` says which refresh token `needsLogin` was said of.
+does not know stays as it is. `needsLoginOf` says which refresh token `needsLogin` was said of. An
+entry with `credentials` (an absolute path) and `follow` in place of tokens is a login in a file of
+Claude Code's: two copies of one login would log each other out, so it is used where it lies.
 """
 
 from __future__ import annotations
@@ -35,16 +37,22 @@ from protocol.secrets import Secret
 
 VERSION = 1
 KINDS = ("api_key", "token", "oauth")
+FOLLOW = ("auto", "always", "never")
 API_KEY_PREFIX = "sk-ant-api"
 
 
 class StoredAccount(msgspec.Struct, frozen=True):
-    """One account of the store. `login.access_token` is the secret, whatever its `kind`."""
+    """One account of the store. `login.access_token` is the secret, whatever its `kind`.
+
+    `path` names the file that has the login, "" when the store has it; `follow` as in `[[account]]`.
+    """
 
     name: str
     kind: str  # api_key | token | oauth
     login: Login
     disabled: bool = False
+    path: str = ""
+    follow: str = "never"
 
 
 class TokenFile(msgspec.Struct, frozen=True):
@@ -99,7 +107,8 @@ def put(file: TokenFile, account: StoredAccount) -> TokenFile:
     """
     if FORMS["name"].check(account.name) is None:
         raise CredentialFileInvalid(f"an account's name is {FORMS['name'].allowed}")
-    if account.login.access_token is None and account.login.refresh_token is None:
+    no_token = account.login.access_token is None and account.login.refresh_token is None
+    if no_token and not account.path:
         raise CredentialFileInvalid(f"account {account.name!r} would have no credential")
     document = copy.deepcopy(dict(file.document))
     known = document["accounts"].get(account.name)
@@ -168,6 +177,9 @@ def _patched(file: TokenFile, name: str, changes: Mapping[str, Any]) -> TokenFil
 def _entry(account: StoredAccount) -> dict[str, Any]:
     login = account.login
     entry: dict[str, Any] = {"kind": account.kind}
+    if account.path:
+        entry |= {"credentials": account.path, "follow": account.follow}
+        return entry | {"disabled": account.disabled}
     if login.access_token is not None:
         entry["accessToken"] = login.access_token.reveal()
     if login.refresh_token is not None:
@@ -199,6 +211,8 @@ def _account(name: str, entry: object) -> StoredAccount:
         raise CredentialFileInvalid(f"the name is not {FORMS['name'].allowed}")
     if not isinstance(entry, dict):
         raise CredentialFileInvalid("not an object")
+    if "credentials" in entry:
+        return _reference(name, entry)
     access_token, refresh_token = token_in(entry, "accessToken"), token_in(entry, "refreshToken")
     kind = entry.get("kind")
     if kind is None:
@@ -224,6 +238,15 @@ def _account(name: str, entry: object) -> StoredAccount:
         needs_login,
     )
     return StoredAccount(name, kind, login, entry.get("disabled") is True)
+
+
+def _reference(name: str, entry: dict[str, Any]) -> StoredAccount:
+    path, follow = text_in(entry, "credentials"), entry.get("follow", "auto")
+    if path is None or not (path.startswith(("/", "\\")) or path[1:2] == ":"):
+        raise CredentialFileInvalid("credentials is no absolute path")
+    if follow not in FOLLOW:
+        raise CredentialFileInvalid(f"follow is none of {', '.join(FOLLOW)}")
+    return StoredAccount(name, "oauth", Login(None), entry.get("disabled") is True, path, follow)
 
 
 def _kind(access_token: Secret | None, refresh_token: Secret | None) -> str:

@@ -130,7 +130,15 @@ class Control:
             raise NotPossible(Problem(409, message))
         logins = self._parts.logins
         seconds = 2 * logins.policy().timeout + ASK_SECONDS
-        await self._ask(logins.refresh, Renew(name, forced=True), seconds)
+        before = (await self._pool()).accounts[name].spec.credential
+        after = await self._ask(logins.refresh, Renew(name, forced=True), seconds)
+        if after is None or (before is not None and after.secret == before.secret):
+            message = (
+                f"the tokens of account {name!r} were not renewed: whoever else uses that login has "
+                "just done so or alone may do so (`follow`), or the token endpoint gave none; "
+                "the log says which"
+            )
+            raise NotPossible(Problem(409, message))
 
     async def _enable(self, name: str, mailbox: Mailbox[Any], *, enabled: bool) -> None:
         """For a stored account it is written down; a configured one forgets it with a restart."""

@@ -40,14 +40,20 @@ class Logins:
         self._config = config
         self._dead = state_directory / DEAD_FILE_NAME
         self._reader = CredentialReader(disk, self.store, self._dead)
-        self.known = self._reader.read_at_start(credentials.paths(config()))
+        # Twice: the store may name more files.
+        self.known = self._reader.read_at_start(credentials.paths(config(), Known()))
+        self.known = self._reader.read_at_start(credentials.paths(config(), self.known))
 
     def files(self) -> Files:
         """What the vault reads and writes."""
         return Files(self.store, self._dead, self._read)
 
     async def _read(self, before: Known) -> Known:
-        return await self._reader.read(before, credentials.paths(self._config()))
+        config = self._config()
+        known = await self._reader.read(before, credentials.paths(config, before))
+        named = credentials.paths(config, known)
+        # The store names a file that was not looked at: without it its account would have no login.
+        return known if set(named) == set(known.logins) else await self._reader.read(before, named)
 
     def subjects(self) -> tuple[Subject, ...]:
         """All logins that accounts have."""

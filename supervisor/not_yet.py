@@ -18,7 +18,6 @@ _NOTHING: Final = object()
 
 NOT_YET: Mapping[str, object] = {
     "server.express": False,
-    "oauth.authorize_url": "",
     "provider.*": _NOTHING,
     "fallback.*": _NOTHING,
     "route.*": _NOTHING,

@@ -147,7 +147,8 @@ class Parts:
             logs.set_level(config.logs.level)
         if config.upstream != before.upstream or _base_urls(before) - _base_urls(config):
             self._renew_upstreams()
-        if set(credentials.paths(config)) - set(credentials.paths(before)):
+        known = self.logins.known
+        if set(credentials.paths(config, known)) - set(credentials.paths(before, known)):
             await self.logins.look_again()
         await self._align()
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from supervisor.cli.auth import auth
 from supervisor.cli.check import check
 from supervisor.cli.client import client
 from supervisor.cli.demo import demo
@@ -70,7 +71,7 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    run, check, status, statusline, execute, reload, stop, client, repair, uninstall, demo
+    run, check, status, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)

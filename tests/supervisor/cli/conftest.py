@@ -27,8 +27,9 @@ def state_dir(home: Path) -> Path:
 def invoke() -> Invoke:
     """Run a command in this process."""
 
-    def invoke(*arguments: str) -> click.testing.Result:
-        return click.testing.CliRunner().invoke(commands, arguments, prog_name="supervisor")
+    def invoke(*arguments: str, stdin: str = "") -> click.testing.Result:
+        runner = click.testing.CliRunner()
+        return runner.invoke(commands, arguments, input=stdin, prog_name="supervisor")
 
     return invoke
 

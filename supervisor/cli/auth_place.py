@@ -1,0 +1,92 @@
+"""What the `auth` commands share: the store, the configuration, the running instance."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor import exit_codes
+from supervisor.cli import running
+from supervisor.cli.configuration_errors import load_or_fail
+from supervisor.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from protocol.config import Config
+    from protocol.token_file import TokenFile
+    from supervisor.token_store import TokenStore
+
+SOON = "the running instance follows within two seconds"
+
+
+def store() -> TokenStore:
+    """The token store of this environment's state directory."""
+    from supervisor.token_store import TokenStore
+
+    return TokenStore(running.state_directory())
+
+
+def configuration() -> Config:
+    """As it would be in effect now. Raises Failure."""
+    return load_or_fail(None, {}).config
+
+
+@contextlib.contextmanager
+def usable() -> Iterator[None]:
+    """Turns what the store may raise into a Failure that says what to do."""
+    from protocol.login import CredentialFileInvalid, CredentialsUnusable
+
+    try:
+        yield
+    except CredentialsUnusable as reason:
+        raise Failure(exit_codes.PERMISSION, str(reason)) from reason
+    except CredentialFileInvalid as reason:
+        raise Failure(exit_codes.USAGE, str(reason)) from reason
+    except OSError as error:
+        raise Failure(
+            exit_codes.PERMISSION,
+            f"the token store cannot be written: {error}",
+            "nothing was changed.",
+        ) from error
+
+
+def reads(name: str) -> TokenFile:
+    """The store, for a command about the stored account `name`. Raises Failure where there is none."""
+    with usable():
+        file = store().read()
+    if name not in file:
+        raise unknown(name)
+    return file
+
+
+def unknown(name: str) -> Failure:
+    """There is no stored account of that name; the configuration may have one."""
+    if any(account.name == name for account in configuration().accounts):
+        return Failure(
+            exit_codes.FAILED,
+            f"account {name!r} is the configuration's, not the token store's",
+            "change it in the configuration file: see `supervisor check`.",
+        )
+    return Failure(
+        exit_codes.FAILED,
+        f"there is no account {name!r} in the token store",
+        "see `supervisor auth list`.",
+    )
+
+
+def logins_directory() -> Path:
+    """In it, by account, Claude Code's configuration directories that `auth login` makes."""
+    return running.state_directory() / "logins"
+
+
+def runs() -> running.RunningInstance | None:
+    """The running instance, None where there is none that answers."""
+    with contextlib.suppress(Failure):
+        return running.find()
+    return None
+
+
+def follow_up() -> str:
+    """A clause for after a change: what the running instance does about it."""
+    return f"; {SOON}" if runs() is not None else ""

@@ -1,0 +1,152 @@
+"""`auth list` and `auth status`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor import exit_codes
+from supervisor.cli import auth_place, running
+from supervisor.cli.failure import Failure
+from supervisor.cli.wording import duration, printable
+
+if TYPE_CHECKING:
+    from supervisor.stored_accounts import Shown
+
+_KINDS = {"api_key": "API key", "token": "token", "oauth": "login"}
+_WORDS = {"needs_login": "needs a login"}
+
+
+@click.command("list", short_help="List all accounts.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_(as_json: bool) -> None:
+    """List the accounts of the configuration and of the token store, without their secrets.
+
+    `supervisor status` shows how they are doing.
+    """
+    accounts, problems = _accounts()
+    if as_json:
+        click.echo(json.dumps([_as_json(account) for account in accounts], indent=2))
+    elif not accounts:
+        click.echo("there are no accounts; the client's own credential is passed through")
+        click.echo("add one with `supervisor auth add NAME` or `supervisor auth import`.", err=True)
+    else:
+        _table(accounts)
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)
+
+
+@click.command(short_help="Say of one account, or of all, whether it can serve.")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(name: str | None, as_json: bool) -> None:
+    """Say of the account NAME, or of all, whether its credential can serve.
+
+    Ends with 1 when one cannot.
+    """
+    accounts, _ = _accounts()
+    if name is not None:
+        accounts = [account for account in accounts if account.name == name]
+        if not accounts:
+            raise auth_place.unknown(name)
+    if as_json:
+        click.echo(json.dumps([_as_json(account) for account in accounts], indent=2))
+    else:
+        for account in accounts:
+            click.echo(_sentence(account))
+    bad = [account.name for account in accounts if account.state not in ("available", "cooling")]
+    if bad:
+        raise Failure(exit_codes.FAILED, f"cannot serve: {', '.join(bad)}", *_advice(accounts))
+
+
+def _accounts() -> tuple[list[Shown], tuple[str, ...]]:
+    """From the files; with the running instance's word on each account's state, if one answers."""
+    import msgspec
+
+    from supervisor.stored_accounts import shown
+
+    accounts, problems = shown(auth_place.configuration(), running.state_directory())
+    states = _states()
+    return [
+        msgspec.structs.replace(account, state=states[account.name])
+        if account.name in states and account.state != "ignored"
+        else account
+        for account in accounts
+    ], problems
+
+
+def _states() -> dict[str, str]:
+    from supervisor.instance_client import NothingAnswers, Refused
+
+    instance = auth_place.runs()
+    if instance is None:
+        return {}
+    try:
+        document: Any = instance.get("/status/accounts")
+        return {account["name"]: account["state"] for account in document["accounts"]}
+    except (NothingAnswers, Refused, KeyError, TypeError):
+        return {}
+
+
+def _table(accounts: list[Shown]) -> None:
+    rows = [("NAME", "KIND", "STATE", "EXPIRES", "FROM")]
+    rows += [
+        (
+            account.name,
+            _KINDS.get(account.kind, account.kind),
+            _WORDS.get(account.state, account.state),
+            _expires(account),
+            printable(account.origin),
+        )
+        for account in accounts
+    ]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]).rstrip())
+
+
+def _expires(account: Shown) -> str:
+    if account.expires_at is None:
+        return "-"
+    left = account.expires_at - time.time()
+    return f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago"
+
+
+def _sentence(account: Shown) -> str:
+    words = [f"{account.name}: {_WORDS.get(account.state, account.state)}"]
+    if account.email:
+        words.append(f"logged in as {printable(account.email)}")
+    if account.expires_at is not None:
+        words.append(f"its token expires {_expires(account)}")
+    if account.problem:
+        words.append(printable(account.problem))
+    return ", ".join(words)
+
+
+def _advice(accounts: list[Shown]) -> list[str]:
+    advice = []
+    if any(account.state == "needs_login" for account in accounts):
+        advice.append(
+            "log in again: `supervisor auth login NAME`, or with Claude Code where it is."
+        )
+    if any(account.state == "disabled" for account in accounts):
+        advice.append("let it serve again: `supervisor auth enable NAME`.")
+    return advice
+
+
+def _as_json(account: Shown) -> dict[str, Any]:
+    from protocol.status_view import utc
+
+    return {
+        "name": account.name,
+        "kind": account.kind,
+        "state": account.state,
+        "from": account.origin,
+        "email": account.email,
+        "expires_at": utc(account.expires_at) if account.expires_at is not None else None,
+        "problem": account.problem or None,
+    }

@@ -1,0 +1,191 @@
+"""`auth add`, `enable`, `disable`, `remove`, `cleanup`: changes of the token store."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from supervisor import exit_codes
+from supervisor.cli import auth_place
+from supervisor.cli.failure import Failure
+from supervisor.cli.secret_input import read_secret
+
+
+@click.command(short_help="Store an API key or a token.")
+@click.argument("name")
+@click.option("--api-key", "kind", flag_value="api_key", help="The secret is an API key.")
+@click.option("--token", "kind", flag_value="token", help="The secret is a long-lived token.")
+@click.option("--replace", is_flag=True, help="Take the place of a stored account of that name.")
+def add(name: str, kind: str | None, replace: bool) -> None:
+    """Store the account NAME. Its secret is asked for, or read from stdin.
+
+    \b
+    supervisor auth add work --api-key
+    pass show anthropic/work | supervisor auth add work --api-key
+    """
+    from protocol import token_file
+    from protocol.login import Login
+    from protocol.secrets import Secret
+    from protocol.token_file import StoredAccount, TokenFile
+
+    secret = read_secret(
+        {"api_key": "API key", "token": "token"}.get(kind or "", "API key or token")
+    )
+    account = StoredAccount(name, kind or _kind_of(secret), Login(Secret(secret)))
+
+    def put(file: TokenFile) -> TokenFile:
+        if name in file and not replace:
+            raise _taken(name)
+        return token_file.put(file, account)
+
+    store = auth_place.store()
+    with auth_place.usable():
+        changed = store.change(put)
+    if changed.aside is not None:
+        click.echo(
+            f"warning: the old store could not be read; it is kept as {changed.aside}", err=True
+        )
+    click.echo(
+        f"account {name} ({_words(account.kind)}) is stored in {store.path}{auth_place.follow_up()}"
+    )
+    _warn_of_shadow(name)
+
+
+def _kind_of(secret: str) -> str:
+    return "token" if secret.startswith("sk-ant-oat") else "api_key"
+
+
+def _words(kind: str) -> str:
+    return {"api_key": "API key", "token": "token", "oauth": "login"}[kind]
+
+
+def _taken(name: str) -> Failure:
+    return Failure(
+        exit_codes.TAKEN,
+        f"there is an account {name!r} in the token store already",
+        "choose another name, or say --replace.",
+    )
+
+
+def _warn_of_shadow(name: str) -> None:
+    if any(account.name == name for account in auth_place.configuration().accounts):
+        click.echo(
+            f"warning: it is ignored, because the configuration has an account {name!r}", err=True
+        )
+
+
+@click.command(short_help="Let an account serve again.")
+@click.argument("name")
+def enable(name: str) -> None:
+    """Let the account NAME serve again.
+
+    For an account of the configuration that lasts until the next start.
+    """
+    _switch(name, enabled=True)
+
+
+@click.command(short_help="Take an account out, without forgetting it.")
+@click.argument("name")
+def disable(name: str) -> None:
+    """Take the account NAME out: it serves nobody until it is enabled.
+
+    For an account of the configuration that lasts until the next start.
+    """
+    _switch(name, enabled=False)
+
+
+def _switch(name: str, *, enabled: bool) -> None:
+    from protocol import token_file
+
+    word = "enabled" if enabled else "disabled"
+    store = auth_place.store()
+    with auth_place.usable():
+        stored = name in store.read()
+        if stored:
+            store.change(lambda file: token_file.set_disabled(file, name, not enabled))
+    if stored:
+        click.echo(f"account {name} is {word}{auth_place.follow_up()}")
+        return
+    instance = auth_place.runs()
+    if instance is None:
+        raise auth_place.unknown(name)
+    from supervisor.instance_client import Refused
+
+    try:
+        instance.post(f"/status/accounts/{name}/{word.removesuffix('d')}")
+    except Refused as refusal:
+        raise Failure(exit_codes.FAILED, refusal.message) from refusal
+    click.echo(f"account {name} is {word} until the next start")
+    click.echo("to keep it so, set `enabled` in the configuration.", err=True)
+
+
+@click.command(short_help="Forget a stored account.")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, yes: bool) -> None:
+    """Forget the stored account NAME and its credential.
+
+    A login that `auth login` made goes with it. A login of Claude Code's own stays where it is.
+    """
+    file = auth_place.reads(name)
+    account = file.account(name)
+    own = _own_login(account.path if account is not None else "")
+    what = f"{name}, and its login in {own}" if own is not None else name
+    if not yes:
+        _ask(f"Forget the account {what}?")
+    _forget([name], [own] if own is not None else [])
+    click.echo(f"account {name} is forgotten{auth_place.follow_up()}")
+
+
+@click.command(short_help="Forget stored accounts that cannot serve any more.")
+@click.option("--force", is_flag=True, help="Do not ask.")
+def cleanup(force: bool) -> None:
+    """Forget stored accounts that need a login or cannot be read, and logins nobody uses."""
+    from supervisor import stored_accounts
+
+    with auth_place.usable():
+        found = stored_accounts.useless(auth_place.store(), auth_place.logins_directory())
+    if not found.accounts and not found.directories:
+        click.echo("there is nothing to clean up")
+        return
+    for name, reason in found.accounts.items():
+        click.echo(f"account {name}: {reason}")
+    for directory in found.directories:
+        click.echo(f"{directory}: the login of no account")
+    if not force:
+        _ask("Forget all of these?")
+    _forget(list(found.accounts), list(found.directories))
+    click.echo(f"done{auth_place.follow_up()}")
+
+
+def _forget(names: list[str], directories: list[Path]) -> None:
+    from protocol import token_file
+    from protocol.token_file import TokenFile
+
+    def forget(file: TokenFile) -> TokenFile:
+        for name in names:
+            if name in file:
+                file = token_file.removed(file, name)
+        return file
+
+    with auth_place.usable():
+        if names:
+            auth_place.store().change(forget)
+        for directory in directories:
+            shutil.rmtree(directory)
+
+
+def _own_login(path: str) -> Path | None:
+    """The directory of a login that `auth login` made; None for somebody else's."""
+    directory = Path(path).parent
+    return directory if path and directory.parent == auth_place.logins_directory() else None
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise Failure(exit_codes.USAGE, "nobody is there to ask", "say --yes (cleanup: --force).")
+    if not click.confirm(question, err=True):
+        raise Failure(exit_codes.FAILED, "nothing was changed")
