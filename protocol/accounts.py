@@ -171,6 +171,12 @@ class AccountState(msgspec.Struct, frozen=True):
         """The benches still in force at `now` (monotonic seconds)."""
         return tuple(cooldown for cooldown in self.cooldowns if cooldown.active(now))
 
+    @property
+    def limited_until(self) -> tuple[float, ...]:
+        """The ends of its rate limits as a whole, also those that are over and that no success has
+        disproved yet (monotonic seconds)."""
+        return tuple(c.until for c in self.cooldowns if c.scope is Scope.ACCOUNT and c.limits)
+
     def available_at(
         self, now: float, model: str | None = None, betas: tuple[str, ...] = ()
     ) -> float | None:

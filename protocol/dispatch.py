@@ -121,18 +121,23 @@ def _among(
     wish = Wish(ask.session, now, ask.at)
     after, arranged = routing.arrange(state.routing, policy, wish, free, outage, over)
     chosen, traffic = arranged.first, state.traffic
-    if arranged.why != "session":  # who is at home here is no part of the herd
+    at_home = arranged.why == "session"  # who is at home here is no part of the herd
+    known = state.accounts[chosen.name]
+    if known.cooldowns and all(state.accounts[c.name].limited_until for c in free):
+        # Nobody is known to be well, so others have waited for this as well.
+        rested = known.limited_until
+        traffic = ramp.returned(traffic, chosen.name, chosen.in_flight, rested, now)
+    if not at_home:
         missing = out(state, passed, ask, now) + (over if chosen.name not in over else [])
         traffic = ramp.began(traffic, chosen.name, chosen.in_flight, missing, now)
-        opens_at = traffic.opens_at(chosen.name, chosen.in_flight)
-        if now < opens_at and now < ask.patient_until:
-            turned = msgspec.structs.replace(state.routing, turn=after.turn)
-            later = msgspec.structs.replace(state, routing=turned, prepared=members)
-            return later, Later(chosen.name)
+    opens_at = traffic.opens_at(chosen.name, chosen.in_flight, at_home=at_home)
+    if now < opens_at and now < ask.patient_until:
+        turned = msgspec.structs.replace(state.routing, turn=after.turn)
+        later = msgspec.structs.replace(state, routing=turned, prepared=members)
+        return later, Later(chosen.name)
     reasons = routing.told(arranged, passed, over, state.accounts)
-    spec = state.accounts[chosen.name].spec
     ready = msgspec.structs.replace(state, routing=after, traffic=traffic, prepared=members)
-    return _lease(ready, spec, reasons, now, choice=Choice(arranged, passed))
+    return _lease(ready, known.spec, reasons, now, choice=Choice(arranged, passed))
 
 
 def choose_again(

@@ -6,6 +6,9 @@ answer with the next limit (`peers.md` P5), and a third account would get it aft
 account starts with a few requests at a time, and is given more with every success and with time:
 at the latest after `RAMP_SECONDS` it takes all that come.
 
+The same herd comes to an account that is back from its limit, when those who waited for it wake in
+the same moment (`returned`).
+
 What counts as a switch is decided in `began`; `docs/decisions/0005-a-ramp-after-a-switch.md` says why.
 """
 
@@ -32,10 +35,14 @@ ALLOWED = tuple(int(START * 2 ** (step / STEPS_TO_DOUBLE)) for step in range(STE
 
 
 class Ramp(msgspec.Struct, frozen=True):
-    """An account's ramp: it began at `since` (monotonic seconds); `earned` successes came since."""
+    """An account's ramp: it began at `since` (monotonic seconds); `earned` successes came since.
+
+    `back`: of an account that is back from its limit. Then it holds for those at home with it, too.
+    """
 
     since: float
     earned: int = 0
+    back: bool = False
 
     def allows(self, in_flight: int, now: float) -> bool:
         """Whether one request may start beside `in_flight` others."""
@@ -52,10 +59,15 @@ class Traffic(msgspec.Struct, frozen=True):
     newest: Mapping[str, float] = {}
     ramps: Mapping[str, Ramp] = {}
 
-    def opens_at(self, name: str, in_flight: int) -> float:
-        """From when on an account may start one request more; in the past without a ramp."""
+    def opens_at(self, name: str, in_flight: int, *, at_home: bool = False) -> float:
+        """From when on an account may start one request more; in the past without a ramp.
+
+        `at_home`: for a session of that account, which is no part of a herd from elsewhere.
+        """
         ramp = self.ramps.get(name)
-        return float("-inf") if ramp is None else ramp.opens_at(in_flight)
+        if ramp is None or (at_home and not ramp.back):
+            return float("-inf")
+        return ramp.opens_at(in_flight)
 
 
 def leased(traffic: Traffic, name: str, now: float) -> Traffic:
@@ -78,12 +90,30 @@ def began(traffic: Traffic, name: str, in_flight: int, out: Iterable[str], now: 
     return traffic
 
 
+def returned(
+    traffic: Traffic, name: str, in_flight: int, rested: tuple[float, ...], now: float
+) -> Traffic:
+    """`name` is chosen when nobody could serve until a moment ago, and no success has shown yet that
+    it is well since its limits; `rested` are their ends. Those who waited come at once: a ramp begins.
+
+    What it has in flight already is no part of that: it counts as room.
+    """
+    ended = max((until for until in rested if until <= now), default=None)
+    if ended is None or ended < now - RECENT_SECONDS:
+        return traffic
+    last = traffic.ramps.get(name)
+    if last is not None and last.since >= ended:
+        return traffic
+    return Traffic(traffic.newest, {**traffic.ramps, name: Ramp(now, in_flight, back=True)})
+
+
 def succeeded(traffic: Traffic, name: str, times: int) -> Traffic:
     """The account answered well: it can take as many requests more."""
     ramp = traffic.ramps.get(name)
     if ramp is None or times <= 0:
         return traffic
-    return Traffic(traffic.newest, {**traffic.ramps, name: Ramp(ramp.since, ramp.earned + times)})
+    grown = Ramp(ramp.since, ramp.earned + times, ramp.back)
+    return Traffic(traffic.newest, {**traffic.ramps, name: grown})
 
 
 def forgotten(traffic: Traffic, name: str) -> Traffic:

@@ -127,8 +127,9 @@ def arrange(
 ) -> tuple[Routing, Arranged]:
     """Who comes first among `candidates` (available, by priority and configuration order).
 
-    `over` names those past their `switch_at`, where that is known already. `outage` says why an account that is not the first choice did not serve: since when and until
-    when it is out, None when it is well but may not serve this request.
+    `over` names those past their `switch_at`, where that is known already. `outage` says why an
+    account that is not the first choice did not serve: since when and until when it is out, None
+    when it is well but may not serve this request.
     """
     if over is None:
         over = [c.name for c in candidates if c.over(policy.switch_at, wish.epoch)]
@@ -242,10 +243,9 @@ def told(
 ) -> tuple[str, ...]:
     """A choice in short texts for the log: why the taken one, and who stood before it and could not.
 
-    `passed` and `over` come by priority and configuration order. Fill-first goes by place alone; elsewhere everybody of the same or a better priority might have
-    been the one.
+    `passed` and `over` come by priority and configuration order. Fill-first goes by place alone;
+    elsewhere everybody of the same or a better priority might have been the one.
     """
-
     first = arranged.first
     texts = [_TOLD_TAKEN.get(arranged.why, arranged.why)]
     whys = {name: why for name, why in passed.items() if why in _TOLD}

@@ -15,6 +15,7 @@ import msgspec
 from protocol import egress
 from protocol.dispatch import Acquire, DispatchState, Later, Lease, Refusal
 from protocol.eligibility import cannot_serve
+from protocol.routing import Considered
 
 WAITING_MAX = 1000
 """Requests in line. Those past it are let through at once: a ramp is a courtesy, no limit."""
@@ -95,6 +96,9 @@ def choose_for(
         outcome = msgspec.structs.replace(
             outcome, reasons=(*outcome.reasons, told), waited_for=waiter.account
         )
+    elif isinstance(outcome, Refusal):
+        waited = Considered(waiter.account, "waited", "ramp")
+        outcome = msgspec.structs.replace(outcome, considered=(*outcome.considered, waited))
     return state, outcome
 
 

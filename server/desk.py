@@ -17,6 +17,7 @@ from actors.dropped import DroppedLines
 from actors.mailbox import AskFailed, Mailbox
 from actors.messages import (
     AccountMessage,
+    Describe,
     DispatcherMessage,
     JournalMessage,
     RefreshMessage,
@@ -24,6 +25,7 @@ from actors.messages import (
     Reported,
     Used,
 )
+from protocol import egress
 from protocol.asked import Asked
 from protocol.config import Refresh
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
@@ -42,6 +44,9 @@ from server.intake import Refused
 from server.record import Record
 from server.renewing import renewed, time_left
 from server.upstream_port import Upstream
+
+NOW = 1.0
+"""The shortest `retry-after` there is (`interface.md` rule 2), in seconds."""
 
 ASK_SECONDS = 10.0
 """For an answer of an actor, its restarts included. None of them waits on anybody."""
@@ -118,6 +123,17 @@ class Desk:
     async def acquire_again(self, ask: Acquire, account: str) -> Lease | Refusal:
         """The same account once more."""
         return await self._ask_dispatcher(Again(account, ask))
+
+    async def earliest(self, ask: Acquire) -> Refusal | None:
+        """What `ask` would be told now, without a lease for it; where it would be served, that this
+        is so from now on. None when the dispatcher cannot answer."""
+        try:
+            state = await insist(self._ports.dispatcher, Describe(), timeout=ASK_SECONDS)
+        except AskFailed:
+            return None
+        ask = msgspec.structs.replace(ask, patient_until=0.0)
+        _, outcome = egress.choose(state, ask, trio.current_time())
+        return outcome if isinstance(outcome, Refusal) else Refusal("limited", "", NOW)
 
     async def _ask_dispatcher(self, question: Acquire | Again) -> Lease | Refusal:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import trio
 
@@ -54,6 +56,16 @@ class Record:
         """The upstream's answer was handed over to its end."""
         self.delivered = True
         self.ended("complete")
+
+    @contextmanager
+    def waiting(self, why: str) -> Generator[None, None, None]:
+        """A wait for an account, which counts as time in the queue, also when the client leaves."""
+        began = trio.current_time()
+        try:
+            with self.trace.pause(why):
+                yield
+        finally:
+            self.queued += trio.current_time() - began
 
     def served(self, terminal: str) -> None:
         """An attempt's answer went to the client; how it ended."""

@@ -138,7 +138,7 @@ class _Relay:
             )
             following = await self._follow(ask, lease, result)
             if following is None:
-                await self._give_up(result, None)
+                await self._give_up(result, await self._sooner(ask, lease, result))
                 return
             outcome = following
 
@@ -176,19 +176,18 @@ class _Relay:
         is opened for that. An account asked for by name answers with its own limit instead.
         """
         pause = refusal.available_in
-        if pause is None or ask.pinned is not None or self._exhausted() or not ask.route.repeatable:
+        if pause is None or ask.pinned is not None or not ask.route.repeatable:
             return False
         wait_max, hold_max = self._ports.patience()
         self._waited += pause
         if self._waited <= wait_max:
-            with self._record.trace.pause("max_wait"):
+            with self._record.waiting("max_wait"):
                 await trio.sleep(pause)
         elif self._waited <= hold_max and self._record.asked.stream:
-            with self._record.trace.pause("max_hold"):
+            with self._record.waiting("max_hold"):
                 await self._hold(pause)
         else:
             return False
-        self._record.queued += pause
         return True
 
     async def _hold(self, seconds: float) -> None:
@@ -282,6 +281,13 @@ class _Relay:
         outcome = await self._desk.acquire_again(ask, lease.account)
         self._record.trace.chose(outcome, began)
         return outcome
+
+    async def _sooner(self, ask: Acquire, lease: Lease, last: Failed) -> Refusal | None:
+        """Not all were asked: when the next one could serve, if the answer to come is a limit's."""
+        limited = self._first is not None and self._first.verdict.benches
+        if not limited or last.verdict.action is Action.DELIVER or lease.credential is None:
+            return None
+        return await self._desk.earliest(msgspec.structs.replace(ask, tried=()))
 
     async def _give_up(self, last: Failed | None, refusal: Refusal | None) -> None:
         """The upstream's own first answer, if there was one; else one of ours."""

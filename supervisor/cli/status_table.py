@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from protocol.usage_file import percent
 from supervisor.cli.columns import flexible, left, right, table
 from supervisor.cli.status_view import (
     AccountView,
@@ -211,7 +212,7 @@ def _window(
     full, empty = ("#", "-") if ascii_only else ("█", "░")
     filled = round(used * BAR_CELLS)
     text.append(full * filled, colour).append(empty * (BAR_CELLS - filled), "dim")
-    text.append(f" {window.utilization:>4.0%}", colour)
+    text.append(f" {percent(max(window.utilization, 0.0)):>3}%", colour)
     return text.append(remark, "dim")
 
 

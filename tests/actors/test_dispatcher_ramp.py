@@ -239,3 +239,34 @@ async def test_a_crash_while_they_wait_is_only_another_wait(
 async def insist_describe(scene: Scene) -> None:
     for _ in range(4):
         await insist(scene.mailbox, Describe(), timeout=5)
+
+
+async def test_who_is_sent_from_one_ramp_to_the_next_has_waited_for_both(
+    autojump_clock: object, scene: Scene
+) -> None:
+    async with scene.life(), trio.open_nursery() as nursery:
+        await scene.switch()
+        names = await scene.crowd(nursery, 4 * START + 1)
+        await trio.sleep(0.36)
+        await scene.mailbox.tell(AccountChanged(AccountState(spec("a", 0))))
+        await scene.rests("b", 600.0)
+        await trio.sleep(1.0)
+        moment, lease = scene.got[names[-1]]
+        assert isinstance(lease, Lease)
+        waited = f"waited {moment:.1f} s for the ramp of a"
+        assert (lease.account, lease.reasons[-1]) == ("a", waited)
+        assert moment > 0.5, "a's own ramp came on top"
+
+
+async def test_an_asker_who_left_the_line_takes_no_lease_and_nobodys_turn(
+    autojump_clock: object, scene: Scene
+) -> None:
+    async with scene.life(), trio.open_nursery() as nursery:
+        await scene.switch()
+        names = await scene.crowd(nursery, START + 2)
+        before = (await scene.mailbox.ask(Describe(), timeout=1)).next_lease
+        scene.scopes[names[START]].cancel()
+        await scene.end(names[0])
+        assert names[START + 1] in scene.got
+        assert (await scene.mailbox.ask(Describe(), timeout=1)).next_lease == before + 1
+        nursery.cancel_scope.cancel()

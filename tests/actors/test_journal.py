@@ -15,7 +15,15 @@ from trio.testing import wait_all_tasks_blocked
 from actors.dropped import DroppedLines
 from actors.journal import BATCH_LINES_MAX, KEPT_LINES, JournalActor
 from actors.mailbox import Mailbox
-from actors.messages import Explain, Explained, Flush, JournalMessage, Recent, RequestLine
+from actors.messages import (
+    DebugLine,
+    Explain,
+    Explained,
+    Flush,
+    JournalMessage,
+    Recent,
+    RequestLine,
+)
 from protocol.explanation import Explanation, Pause
 from tests.actors.living import living
 from tests.kit.memory_disk import MemoryDisk
@@ -129,6 +137,15 @@ async def test_lines_that_never_came_are_said_once_and_counted_with_the_others(
     )
     assert len(caplog.records) == 2
     assert (dropped.not_taken, dropped.not_written, dropped.total) == (3, 1, 4)
+
+
+async def test_lost_lines_of_the_debug_log_are_no_lost_request_lines(
+    autojump_clock: object, scene: Scene
+) -> None:
+    scene.disk.failing = True
+    await scene.mailbox.tell(DebugLine("", "r", 1, "a", "POST", "/v1/x", (), 0))
+    assert await scene.mailbox.ask(Flush(), timeout=1) == 0
+    assert await scene.write("a") == 1
 
 
 async def test_an_explained_line_is_written_and_its_explanation_kept_in_memory(

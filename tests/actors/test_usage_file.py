@@ -25,6 +25,7 @@ from protocol.dispatch import DispatchState, Strategy
 from protocol.identity import client_name, login_name
 from protocol.quota import Quota, Window
 from protocol.request import RequestHead
+from protocol.usage_file import FILE_NAME
 from tests.actors.living import living
 from tests.kit.memory_disk import MemoryDisk
 
@@ -219,6 +220,25 @@ async def test_logins_mean_nothing_while_there_are_accounts(autojump_clock: obje
         await trio.sleep(2)
     assert list(scene.disk.files) == [MAIN]
     assert scene.disk.reads == 0
+
+
+async def test_a_reload_that_brings_accounts_leaves_the_logins_files_alone(
+    autojump_clock: object,
+) -> None:
+    """They were of passthrough mode; nobody reads those logins any more."""
+    scene = Scene(UsagePlaces(MAIN, logins=(RED,)))
+    scene.login(RED, "token-red")
+    async with scene.life():
+        scene.reads(name_of("token-red"), 0.1)
+        await trio.sleep(2)
+        before = scene.file(RED / FILE_NAME)
+        assert "5h=10%" in before
+        scene.state = msgspec.structs.replace(scene.state, strategy=Strategy(True, "https://up"))
+        scene.reads("work", 0.2)
+        scene.reads(name_of("token-red"), 0.7)
+        await trio.sleep(2)
+    assert "5h=20%" in scene.file()
+    assert scene.file(RED / FILE_NAME) == before
 
 
 async def test_a_disk_that_refuses_is_said_once_and_tried_again(

@@ -130,12 +130,14 @@ async def program_in_memory(
         def make(base_url: str) -> HttpxUpstream:
             return HttpxUpstream(base_url, limits, tls, memory_transport(network))
 
+        disk = MemoryDisk()
+        canaries.kept_on(disk)
         parts = Parts(
             parsed,
             lambda: parsed,
             Path("/state"),
             listen("127.0.0.1", 0),
-            disk=MemoryDisk(),
+            disk=disk,
             wall_clock=wall_clock or wall_time,
             rng=random.Random(seed),
             make_upstream=make,
@@ -165,8 +167,6 @@ async def _running(parts: Parts, url: str, port: int) -> AsyncGenerator[RunningP
         pid=1, host="127.0.0.1", port=port, started_at="", id="test-instance", version="test"
     )
     canaries.written_to(parts.state_directory)
-    if isinstance(parts.disk, MemoryDisk):
-        canaries.kept_on(parts.disk)
     async with trio.open_nursery() as connections:
         program = Program(parts, instance, connections)
         async with trio.open_nursery() as running:

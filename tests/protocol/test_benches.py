@@ -13,14 +13,16 @@ from protocol.benches import RETRY_AFTER_CAP, Benches, CooldownPolicy, benched, 
 from protocol.peek import ErrorInfo
 from protocol.request import Headers
 from protocol.secrets import Secret
-from protocol.verdict import SUCCESS, Verdict, judge
+from protocol.verdict import SUCCESS, FaultKind, Verdict, judge, judge_early_error, judge_fault
+from tests.kit.rounds import rounds
 
 AT = 1_790_000_000.0
 """The wall clock at monotonic second 0."""
 
 HOUR, DAY = 3600.0, 86400.0
 POLICY = CooldownPolicy()
-U = "anthropic-ratelimit-unified-"
+K = "anthropic-ratelimit-"
+U = f"{K}unified-"
 FABLE, SONNET = Asked("claude-fable-5-2"), Asked("claude-sonnet-5-5")
 
 
@@ -177,7 +179,16 @@ ROWS = {
     "burst": st.builds(
         lambda s: headers(w5h_status="allowed", w5h_utilization="0.2", retry_after=s), seconds
     ),
+    "key": st.builds(
+        lambda name, remaining, reset: headers(
+            **{f"{K}{name}-remaining": remaining, f"{K}{name}-reset": reset}
+        ),
+        st.sampled_from(["requests", "tokens", "input-tokens"]),
+        st.sampled_from(["0", "7", "-1"]),
+        st.sampled_from(["2026-09-21T00:00:00Z", "9999-12-31T23:59:59Z", "soon", "20"]),
+    ),
     "windowless": st.just(headers(x_should_retry="true")),
+    "not to be repeated": st.just(headers(x_should_retry="false")),
     "nothing": st.just(()),
 }  # fmt: skip
 
@@ -230,9 +241,10 @@ def playing(
     return state, now
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ROWS)
 def test_no_sequence_of_a_row_benches_longer_than_its_cap(name: str) -> None:
-    @settings(max_examples=1000, deadline=None, database=None)
+    @settings(max_examples=rounds(quick=300, full=1000), deadline=None, database=None)
     @given(policies, st.lists(st.tuples(ROWS[name], statuses, messages, asks, st.floats(0, 1e5)), max_size=5))  # fmt: skip
     def holds(policy: CooldownPolicy, heard: list[tuple[Headers, int, str, Asked, float]]) -> None:
         state, now = playing(policy, heard)
@@ -244,5 +256,79 @@ def test_no_sequence_of_a_row_benches_longer_than_its_cap(name: str) -> None:
             state, Reported(99, SUCCESS, AT + then, 200, "", asked=SONNET, began=then), policy, then
         )
         assert after.available_at(now, SONNET.model) is None, "and served, it is free at once"
+
+    holds()
+
+
+# -------------------------------------------------------------------- rows that the headers do not make
+
+any_headers = st.one_of(*ROWS.values())
+LIMITED = (b"retry-after", b"600")
+EXAMPLES = rounds(quick=60, full=1000)
+
+
+def told(kind: str, message: str = "") -> ErrorInfo:
+    return ErrorInfo(kind, message)
+
+
+BENCHING_NOBODY = {
+    "overload": st.builds(
+        lambda given, status, asked: judge(status, given, told("overloaded_error"), asked),
+        any_headers, st.sampled_from([429, 500, 503, 529]), asks,
+    ),
+    "overload in a stream": st.builds(
+        lambda given, asked: judge_early_error(told("overloaded_error"), given, asked),
+        any_headers, asks,
+    ),
+    "5xx": st.builds(
+        lambda given, status, asked: judge(status, given, told("api_error"), asked),
+        any_headers, st.integers(500, 599), asks,
+    ),
+    "network": st.builds(judge_fault, st.sampled_from(FaultKind)),
+    "about the request": st.builds(
+        lambda given, status, asked: judge(status, given, told("invalid_request_error", "bad"), asked),
+        any_headers, st.sampled_from([400, 404, 405, 409, 413, 422]), asks,
+    ),
+    "another 403": st.builds(
+        lambda given, asked: judge(403, given, told("", "<html>a gateway's page</html>"), asked),
+        any_headers, asks,
+    ),
+}  # fmt: skip
+
+REFUSED = {
+    "401": (401, told("authentication_error")),
+    "402": (402, told("billing_error")),
+    "403 organization": (403, told("permission_error", "OAuth is not allowed for this organization")),
+    "400 disabled": (400, told("invalid_request_error", "This organization has been disabled.")),
+    "400 credit": (400, told("invalid_request_error", "Your credit balance is too low")),
+}  # fmt: skip
+
+
+def after(verdict: Verdict, policy: CooldownPolicy) -> AccountState:
+    return report(new_account(SPEC), Reported(1, verdict, AT, 429, "m"), policy, 0.0)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", BENCHING_NOBODY)
+def test_no_headers_make_somebody_rest_for_what_is_not_his(name: str) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, database=None)
+    @given(policies, BENCHING_NOBODY[name])
+    def holds(policy: CooldownPolicy, verdict: Verdict) -> None:
+        assert after(verdict, policy).cooldowns == ()
+
+    assert after(judge(429, (LIMITED,)), POLICY).cooldowns, "which a limit does"
+    holds()
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_credential_rests_for_its_own_time_whatever_the_headers_say(name: str) -> None:
+    status, error = REFUSED[name]
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None)
+    @given(policies, any_headers, asks)
+    def holds(policy: CooldownPolicy, given_headers: Headers, asked: Asked) -> None:
+        (rest,) = after(judge(status, given_headers, error, asked), policy).cooldowns
+        assert (rest.scope, rest.reason, rest.until) == (Scope.ACCOUNT, "auth", policy.auth)
 
     holds()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.accounts import AccountState, Counters
+from protocol.accounts import AccountState, Counters, Scope
 from protocol.dispatch import (
     AccountChanged,
     AccountRemoved,
@@ -122,10 +124,74 @@ def test_a_cold_start_is_no_switch_whatever_rests_from_before() -> None:
         assert "." not in herd.take(50)
 
 
-def test_one_account_alone_never_makes_anybody_wait() -> None:
+def test_one_account_alone_takes_all_at_once_while_nothing_limits_it() -> None:
     herd = Herd(pool(account("a")))
     assert herd.take(50) == "a" * 50
+
+
+@pytest.mark.parametrize("session", [None, "x"], ids=["no session", "at home"])
+def test_who_waited_for_a_limit_comes_back_bit_by_bit(session: str | None) -> None:
+    herd = Herd(under("fill-first", account("a")))
+    assert herd.take(50, session=session) == "a" * 50
+    herd.all_end()
     herd.rests("a", until=1.0)
+    assert herd.take(6, 1.0, session=session) == "aaaa.."
+    assert herd.take(6, 1.25, session=session) == "aaaa.."
+    assert herd.take(50, 1.0 + RAMP_SECONDS, session=session) == "a" * 50
+    herd.all_end()
+    assert herd.take(50, 4.0, session=session) == "a" * 50, "one limit is one ramp"
+
+
+def test_a_success_after_the_limit_makes_room_for_one_more_at_home_too() -> None:
+    herd = Herd(under("fill-first", account("a")))
+    herd.take(1, session="x")
+    herd.all_end()
+    herd.rests("a", until=1.0)
+    assert herd.take(6, 1.0, session="x") == "aaaa.."
+    herd.become(msgspec.structs.replace(account("a"), counters=Counters(successes=1)))
+    assert herd.take(3, 1.0, session="x") == "a.."
+
+
+def test_of_several_that_are_back_each_comes_back_bit_by_bit() -> None:
+    herd = Herd(under("round-robin", account("a", 0), account("b", 1)))
+    herd.rests("a", until=1.0)
+    herd.rests("b", until=1.0)
+    assert sorted(herd.take(12, 1.0)) == sorted("aaaabbbb....")
+
+
+def test_coming_home_while_another_is_well_is_no_herd() -> None:
+    herd = two()
+    herd.rests("a", until=1.0)
+    assert herd.take(50, 1.0) == "a" * 50
+
+
+def test_what_it_has_in_flight_is_no_part_of_those_who_come_back() -> None:
+    herd = Herd(pool(account("a")))
+    herd.take(20)
+    herd.rests("a", until=1.0)
+    assert herd.take(5, 1.0) == "aaaa."
+
+
+def test_who_comes_long_after_a_limit_did_not_wait_for_it() -> None:
+    herd = Herd(pool(account("a")))
+    herd.rests("a", until=1.0)
+    assert herd.take(50, 1.1 + RECENT_SECONDS) == "a" * 50
+
+
+@pytest.mark.parametrize(
+    "rest", [{"scope": Scope.MODEL_FAMILY, "target": "fable"}, {"reason": "auth"}]
+)
+def test_a_bench_that_is_no_limit_of_the_whole_account_brings_nobody_back(
+    rest: dict[str, Any],
+) -> None:
+    ended = msgspec.structs.replace(bench(1.0), **rest)
+    assert Herd(pool(account("a", 0, cooldowns=(ended,)))).take(50, 1.0) == "a" * 50
+
+
+def test_a_limit_that_a_success_has_disproved_is_past() -> None:
+    herd = Herd(pool(account("a")))
+    herd.rests("a", until=1.0)
+    herd.become(account("a"))
     assert herd.take(50, 1.0) == "a" * 50
 
 

@@ -172,6 +172,24 @@ def test_twenty_sessions_of_fifty_turns_stay_home_over_an_outage_of_thirty_secon
     assert at_home[True] >= 950
 
 
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_nobody_is_away_from_home_but_while_his_account_is_out(strategy: str) -> None:
+    """Twenty sessions of fifty turns again. `fill-first` has them all at home with the account that
+    is out for 30 of 500 s: 94 % of the turns at home is all that can be had there, and is had."""
+    talk = Talk(under(strategy, *(account(name, n) for n, name in enumerate("abcd"))))
+    homes: dict[int, str] = {}
+    away: list[tuple[float, str]] = []
+    for now, session in sorted((s + 10.0 * turn, s) for turn in range(50) for s in range(20)):
+        if now == 200.0:
+            talk.rests("a", 200.0, 230.0)
+        served = talk.account(now, session=f"session-{session}")
+        if homes.setdefault(session, served) != served:
+            away.append((now, homes[session]))
+    of_a = sum(home == "a" for home in homes.values())
+    assert len(away) == 3 * of_a, "three turns of each fall into the outage"
+    assert all(200.0 <= now < 230.0 and home == "a" for now, home in away)
+
+
 # ------------------------------------------------------------------------------------ the thresholds
 
 HALF = {"5h": (0.5, 9e9)}

@@ -23,6 +23,7 @@ from protocol.dispatch import (
 )
 from protocol.egress import EgressLimited, limited
 from protocol.ramp import RAMP_SECONDS, START, Ramp
+from protocol.routing import Considered
 from protocol.waiting import NEVER, Line, Waiter
 from tests.protocol.test_dispatch import account, asking, bench, pool
 from tests.protocol.test_routing import under
@@ -172,6 +173,9 @@ def test_a_limit_of_the_egress_is_told_to_all_who_wait() -> None:
     door.state = egress_limited(door.state, 0.5, door.now)
     door.let_through()
     assert {account_of(door, t) for t in tickets[START:]} == {"refused: limited"}
+    refused = door.got[tickets[-1]]
+    assert isinstance(refused, Refusal)
+    assert refused.considered[-1] == Considered("b", "waited", "ramp"), "and that he waited"
     door.pass_time(1.0)
     door.state = msgspec.structs.replace(
         door.state, traffic=msgspec.structs.replace(

@@ -21,6 +21,7 @@ from protocol.accounts import Credential, Scope
 from protocol.asked import Asked
 from protocol.config import Refresh
 from protocol.dispatch import Acquire, Lease, Refusal
+from protocol.ramp import RAMP_SECONDS
 from protocol.request import RequestHead, Route
 from protocol.secrets import Secret
 from protocol.usage import Usage
@@ -195,3 +196,45 @@ async def test_a_full_journal_loses_a_line_and_delays_nothing(autojump_clock: ob
     office.journal.close()
     office.ports.write_line(record)
     assert office.ports.dropped.not_taken == 2
+
+
+async def test_all_choices_of_a_request_share_one_patience(autojump_clock: object) -> None:
+    """Who has waited in one account's ramp does not wait as long again in the next one's."""
+    office = Office()
+
+    async def dispatcher() -> None:
+        inbox = office.dispatcher.open_inbox()
+        for until in (RAMP_SECONDS,) * 3:
+            envelope = await inbox.receive()
+            question = envelope.message
+            assert isinstance(question, Acquire)
+            assert question.patient_until == pytest.approx(until)
+            await trio.sleep(0.75)
+            envelope.reply_to(question).send(LEASE)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dispatcher)
+        for _ in range(3):
+            await office.desk.acquire(ASK)
+    assert trio.current_time() == pytest.approx(2.25)
+
+
+async def test_time_that_passes_between_two_choices_is_no_patience_spent(
+    autojump_clock: object,
+) -> None:
+    office = Office()
+
+    async def dispatcher() -> None:
+        inbox = office.dispatcher.open_inbox()
+        for until in (RAMP_SECONDS, 60.0 + RAMP_SECONDS):
+            envelope = await inbox.receive()
+            question = envelope.message
+            assert isinstance(question, Acquire)
+            assert question.patient_until == pytest.approx(until)
+            envelope.reply_to(question).send(LEASE)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dispatcher)
+        await office.desk.acquire(ASK)
+        await trio.sleep(60)
+        await office.desk.acquire(ASK)

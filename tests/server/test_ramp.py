@@ -121,3 +121,43 @@ async def test_a_crash_of_the_dispatcher_while_they_wait_loses_nobody(
     assert len(took) == 50
     assert in_flight == 0
     assert max(took) < 0.1 + LATENCY + RAMP_SECONDS + 1
+
+
+async def waited_out(accounts: int, size: int) -> tuple[Arrivals, list[int]]:
+    """All at once, and every account refuses all of it for a second: who comes back when, and what
+    the clients get."""
+    back = Arrivals(text_message("hello").after(LATENCY))
+    upstream = ScriptedUpstream()
+    for name in ("first", "second")[:accounts]:
+        refusals = [rate_limited(retry_after=1) for _ in range(size)]
+        upstream.script(f"key-{name}", *refusals, then=back)
+    got: list[int] = []
+    async with program_in_memory(pool(accounts), upstream) as program:
+
+        async def client(number: int) -> None:
+            headers = {"x-claude-code-session-id": f"session-{number}"}
+            got.append((await ask(program, headers=headers)).status)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(size):
+                nursery.start_soon(client, number)
+        assert (await status(program))["in_flight"] == 0
+    return back, got
+
+
+async def test_who_waited_for_the_only_account_comes_back_bit_by_bit(
+    autojump_clock: object,
+) -> None:
+    back, got = await waited_out(1, 50)
+    assert got == [200] * 50
+    assert back.at_once(0.1) <= 2 * START
+    assert back.moments[-1] - back.moments[0] < RAMP_SECONDS
+
+
+async def test_without_the_ramp_all_who_waited_would_be_back_at_once(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.desk.RAMP_SECONDS", 0.0)
+    back, got = await waited_out(1, 50)
+    assert got == [200] * 50
+    assert back.at_once(0.1) == 50

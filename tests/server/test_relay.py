@@ -353,6 +353,18 @@ async def test_attempts_are_limited_where_that_is_configured(autojump_clock: obj
     assert len(upstream.requests) == 1
 
 
+async def test_nobody_waits_for_an_attempt_that_he_may_not_make(autojump_clock: object) -> None:
+    """`max_attempts` counts those after a wait as well."""
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", rate_limited(retry_after=1), then=text_message("back"))
+    for most, status in ((1, 429), (2, 200)):
+        async with program_in_memory(
+            f"[routing]\nmax_attempts = {most}\n{ONE}", upstream
+        ) as program:
+            assert (await ask(program)).status == status
+        upstream.script("key-first", rate_limited(retry_after=1), then=text_message("back"))
+
+
 async def test_a_break_in_the_body_of_an_ordinary_answer_is_passed_on_as_a_break(
     autojump_clock: object,
 ) -> None:

@@ -10,6 +10,7 @@ from server.scripted import (
     ScriptedUpstream,
     Window,
     error,
+    overloaded,
     rate_limited,
     text_message,
     unauthorized,
@@ -105,6 +106,61 @@ async def test_an_exhausted_pool_tells_the_true_earliest(autojump_clock: object)
             again = await ask(program)
             assert (again.status, again.header("retry-after")) == (429, "2400")
     assert touched(upstream) == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("others", "config", "earliest"),
+    [
+        ((OK,), "[routing]\nmax_attempts = 1\n", "1"),
+        ((spent("5h", 60),), "[routing]\nmax_attempts = 2\n", "60"),
+        ((BARE, BARE), "", "1"),
+    ],
+    ids=["another is free", "another is back sooner", "two others were refused for nothing"],
+)
+async def test_who_stops_before_all_were_asked_hears_the_true_earliest_too(
+    others: tuple[Answer, ...], config: str, earliest: str, autojump_clock: object
+) -> None:
+    """Rule 2: Claude Code gives up at once on a `retry-after` of minutes, with an idle account there."""
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", rate_limited(retry_after=300, message="the first"), then=OK)
+    for name, answer in zip(NAMES[1:], others, strict=False):
+        upstream.script(f"key-{name}", answer, then=OK)
+    async with program_in_memory(config + pool(1 + len(others)), upstream) as program:
+        answer = await ask(program)
+        assert (answer.status, answer.header("retry-after")) == (429, earliest)
+        assert b"the first" in answer.body
+        assert len(touched(upstream)) <= 1 + len(others)
+
+
+async def test_a_clients_own_limit_keeps_its_retry_after(autojump_clock: object) -> None:
+    """Without accounts there is no pool that could be back sooner."""
+    upstream = ScriptedUpstream()
+    upstream.default(rate_limited(retry_after=300))
+    async with program_in_memory("[routing]\nmax_attempts = 1\n", upstream) as program:
+        answer = await ask(program, headers={"x-api-key": "the-clients-own"})
+        assert (answer.status, answer.header("retry-after")) == (429, "300")
+
+
+async def test_what_is_said_of_the_request_itself_is_forwarded_as_it_is(
+    autojump_clock: object,
+) -> None:
+    upstream = ScriptedUpstream()
+    upstream.script("key-first", rate_limited(retry_after=600))
+    final = error(400, "invalid_request_error", "no").with_headers({"retry-after": "300"})
+    upstream.script("key-second", final)
+    async with program_in_memory(pool(3), upstream) as program:
+        answer = await ask(program)
+        assert (answer.status, answer.header("retry-after")) == (400, "300")
+        assert answer.header("x-supervisor-account") == "second"
+
+
+async def test_an_overload_keeps_its_own_retry_after(autojump_clock: object) -> None:
+    """It is the upstream's: that accounts are free says nothing."""
+    upstream = ScriptedUpstream()
+    upstream.default(overloaded().with_headers({"retry-after": "30"}))
+    async with program_in_memory(pool(2), upstream) as program:
+        answer = await ask(program)
+        assert (answer.status, answer.header("retry-after")) == (529, "30")
 
 
 async def test_after_a_burst_one_other_account_serves(autojump_clock: object) -> None:

@@ -10,11 +10,18 @@ import trio
 
 from protocol.explanation import STEPS_MAX
 from protocol.leases import Lease
-from server.scripted import ScriptedUpstream, overloaded, rate_limited, text_message, text_stream
+from server.scripted import (
+    ScriptedUpstream,
+    Window,
+    overloaded,
+    rate_limited,
+    text_message,
+    text_stream,
+)
 from server.trace import Trace
 from tests.kit.http_client import MemoryClient
 from tests.kit.live import accounts
-from tests.kit.program import RunningProgram, program_in_memory
+from tests.kit.program import EPOCH, RunningProgram, program_in_memory
 
 TWO = accounts("a", "b")
 OK = text_message("hello")
@@ -118,6 +125,64 @@ async def test_a_hold_and_a_client_that_leaves_in_the_middle_of_an_attempt(
         ("pause", "max_hold", ""), ("choice", "a", ""), ("attempt", "a", "left")
     ]  # fmt: skip
     assert told["steps"][-1]["ms"] > 1000
+
+
+async def test_a_client_that_leaves_while_it_is_held_has_waited_until_then(
+    autojump_clock: object,
+) -> None:
+    upstream = ScriptedUpstream()
+    upstream.script("key-a", rate_limited(retry_after=50), then=OK)
+    config = f"{accounts('a')}\n[routing]\nmax_hold = 60\n"
+    async with program_in_memory(config, upstream) as program:
+        client = MemoryClient(await program.connect())
+        document = json.dumps({**BODY, "stream": True}).encode()
+        await client.send("POST", "/v1/messages", document, {"x-request-id": "r1"})
+        await trio.sleep(30)
+        await client.leave()
+        await trio.sleep(1)
+        told = await explanation(program, "r1")
+        client = MemoryClient(await program.connect())
+        line = (await client.get("/status/requests/r1")).json()
+    assert shapes(told)[-1] == ("pause", "max_hold", "")
+    assert told["steps"][-1]["ms"] == pytest.approx(30_000, abs=100)
+    assert isinstance(line, dict)
+    assert line["ms_queue"] == pytest.approx(30_000, abs=100)
+
+
+async def test_a_held_request_has_queued_for_as_long_as_it_was_held(
+    autojump_clock: object,
+) -> None:
+    """The two seconds over which held streams come back are part of it."""
+    upstream = ScriptedUpstream()
+    upstream.script("key-a", rate_limited(retry_after=20), then=text_stream("x"))
+    config = f"{accounts('a')}\n[routing]\nmax_hold = 60\n"
+    async with program_in_memory(config, upstream) as program:
+        assert await ask(program, "r1", stream=True) == 200
+        client = MemoryClient(await program.connect())
+        line = (await client.get("/status/requests/r1")).json()
+    assert isinstance(line, dict)
+    explained = line["explanation"]
+    (held,) = [step["ms"] for step in explained["steps"] if step["step"] == "pause"]
+    assert held > 20_000
+    assert line["ms_queue"] == pytest.approx(held, abs=50)
+
+
+async def test_a_second_burst_is_told_as_what_it_means(autojump_clock: object) -> None:
+    """Not as the account's: as the egress's, which ends the search."""
+    windows = {"5h": Window(utilization=0.3, resets_at=int(EPOCH) + 9000)}
+    upstream = ScriptedUpstream()
+    upstream.default(rate_limited(retry_after=9, windows=windows))
+    async with program_in_memory(accounts("a", "b", "c"), upstream) as program:
+        assert await ask(program, "r1") == 429
+        told = await explanation(program, "r1")
+        assert await ask(program, "r2") == 429
+        refused = await explanation(program, "r2")
+    first, second = [step for step in told["steps"] if step["step"] == "attempt"]
+    assert (first["scope"], first["reason"], first["action"]) == ("account", "burst", "next")
+    assert (second["scope"], second["reason"], second["action"]) == ("egress", "burst", "stop")
+    (choice,) = refused["steps"]
+    assert choice["retry_after"] == 9.0
+    assert {entry["why"] for entry in choice["considered"]} == {"egress"}
 
 
 async def test_an_unknown_request_is_404_and_the_list_stays_lean(autojump_clock: object) -> None:

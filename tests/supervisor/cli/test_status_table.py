@@ -149,6 +149,14 @@ def test_a_bar_turns_yellow_then_red_and_red_at_once_when_the_window_refuses() -
     assert found == ["32", "33", "31", "31"]
 
 
+def test_a_percentage_is_rounded_as_in_the_usage_file() -> None:
+    """Halves up: two places that show one reading show one number."""
+    quota = {"a": window(0.285, "allowed", at(60)), "b": window(1.005, "rejected", at(60))}
+    text = "\n".join(drawn({"accounts": [account("x", quota=quota)]}, [], 140))
+    assert " 29%  resets" in text
+    assert " 101%  resets" in text
+
+
 def test_a_reading_that_is_old_or_from_before_the_restart_says_how_old() -> None:
     quota = {
         "a": window(0.5, "allowed", at(60)) | {"read_at": at(-899)},
