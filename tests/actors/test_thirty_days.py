@@ -39,7 +39,7 @@ class House:
         self.disk.put(STORE, store_file(home=store_entry(self.endpoint.grant("home"))))
         self.disk.put(login_path("work"), login_file(self.endpoint.grant("work")))
         self._reader = CredentialReader(self.disk, STORE, Path("/state/logins.json"))
-        self.known = self._reader.read_at_start(credentials.paths(CONFIG))
+        self.known = self._reader.read_at_start(credentials.paths(CONFIG, Known()))
         self.vault: Mailbox[Any] = Mailbox("vault")
         self.refresh: Mailbox[Any] = Mailbox("refresh")
 
@@ -47,7 +47,7 @@ class House:
         return credentials.subjects(CONFIG, self.known)
 
     async def read(self, before: Known) -> Known:
-        return await self._reader.read(before, credentials.paths(CONFIG))
+        return await self._reader.read(before, credentials.paths(CONFIG, before))
 
     async def changed(self, known: Known) -> None:
         self.known = known

@@ -90,7 +90,7 @@ async def test_what_a_kill_left_is_undone(
 ) -> None:
     write_config(config, pointed_at(upstream.url, QUICK))
     async with listening(config, state=state) as process:
-        process.signal(signal.SIGKILL)
+        process.kill_all()
         await process.ends()
         dead = process.url
     assert base_url(settings) == dead

@@ -25,7 +25,7 @@ Texts = Iterable[tuple[str, str]]
 _IN_CONFIGURATION = re.compile(r"""(?:api_key|token)\s*=\s*(["'])([^"'$]+)\1""")
 _CARRIES_ONE = re.compile(r"key|token|secret|authorization", re.IGNORECASE)
 
-HOLDS_CREDENTIALS = ("accounts.json", ".credentials.json")
+HOLDS_CREDENTIALS = ("accounts.json", ".credentials.json", "client.key")
 """Files whose purpose that is, and copies that are kept of them (names that begin so)."""
 
 FILE_BYTES_MAX = 4 * 1024 * 1024

@@ -87,6 +87,12 @@ class Supervised:
         self.process.send_signal(number)
         return trio.current_time()
 
+    def kill_all(self) -> None:
+        """Keeper and worker in the same moment, as a machine without memory would."""
+        for member in _family(self.process.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+
     async def ends(self) -> int:
         """Waits for its end; the exit code (negative: the signal that killed it)."""
         with trio.fail_after(END_SECONDS):
@@ -161,9 +167,7 @@ async def started(
             yield supervised
         finally:
             if process.returncode is None:
-                for member in _family(process.pid):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        member.kill()
+                supervised.kill_all()
             with trio.CancelScope(shield=True):  # a killed process ends
                 await process.wait()
             nursery.cancel_scope.cancel()
