@@ -91,7 +91,7 @@ async def test_a_cancelled_intake_leaves_nothing(autojump_clock: object) -> None
 
 
 async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_size() -> None:
-    size = 50_000
+    size = 100_000
     body = Body(BodyBudget(lambda: size))
     chunks = [b"x"] * size
     tracemalloc.start()
@@ -101,4 +101,4 @@ async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_size() -> Non
     finally:
         tracemalloc.stop()
     assert len(body.content) == size
-    assert peak < 4 * size, "one object for each chunk would be ten times that"
+    assert peak < 4.5 * size, "a list of the chunks would need eight times it and more"
