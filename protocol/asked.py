@@ -36,7 +36,7 @@ def betas_of(headers: Headers) -> tuple[str, ...]:
     return tuple(
         token
         for name, value in headers
-        if name.lower() == b"anthropic-beta"
+        if len(name) == 14 and name.lower() == b"anthropic-beta"
         for part in value.split(b",")
         if (token := part.strip().decode("latin-1"))
     )

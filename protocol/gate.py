@@ -7,6 +7,7 @@ management routes want a media type that no simple request can have.
 
 from __future__ import annotations
 
+import functools
 import hmac
 import ipaddress
 import re
@@ -66,6 +67,7 @@ def host_name(value: str) -> str:
     return address or name.removesuffix(".")
 
 
+@functools.lru_cache(maxsize=256)  # each request names the host anew, and hardly any another one
 def is_loopback_name(name: str) -> bool:
     """`localhost`, and every loopback address."""
     if name == "localhost":
@@ -122,11 +124,14 @@ def _check_access(head: RequestHead, route: Route, rules: Rules) -> Problem | No
 
 def is_local(head: RequestHead) -> bool:
     """From this machine, and not forwarded: behind a reverse proxy every peer is loopback."""
-    forwarded = any(
-        name.lower() == b"forwarded" or name.lower().startswith(b"x-forwarded-")
-        for name, _ in head.headers
-    )
-    return head.peer.loopback and not forwarded
+    if not head.peer.loopback:
+        return False
+    for name, _ in head.headers:
+        if len(name) >= 9 and name[:1] in b"fFxX":
+            lowered = name.lower()
+            if lowered == b"forwarded" or lowered.startswith(b"x-forwarded-"):
+                return False
+    return True
 
 
 def _shows_token(head: RequestHead, route: Route, rules: Rules) -> bool:

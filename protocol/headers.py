@@ -36,6 +36,9 @@ OURS = frozenset({b"x-account-name", b"x-request-id", b"x-supervisor-key"})
 # Made anew by the connection to the upstream, or already answered by us (Expect).
 _FRAMING = frozenset({b"host", b"content-length", b"expect"})
 
+_NOT_UPSTREAM = HOP_BY_HOP | _FRAMING | OURS | {b"accept-encoding"}
+_NOT_UPSTREAM_WITH_OUR_CREDENTIAL = _NOT_UPSTREAM | CREDENTIALS
+
 OAUTH_BETA = b"oauth-2025-04-20"
 """What the upstream asks for beside a bearer token (`wire.md` A5)."""
 
@@ -43,7 +46,7 @@ OAUTH_BETA = b"oauth-2025-04-20"
 def _dropped_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     names: set[bytes] = set()
     for name, value in headers:
-        if name.lower() == b"connection":
+        if len(name) == 10 and name.lower() == b"connection":
             names.update(token.strip().lower() for token in value.split(b","))
     return frozenset(names)
 
@@ -53,9 +56,10 @@ def to_upstream(headers: Headers, credential: Credential | None) -> list[tuple[b
 
     None leaves the client's own credential alone. The caller adds Host and Content-Length.
     """
-    dropped = HOP_BY_HOP | _FRAMING | OURS | {b"accept-encoding"} | _dropped_by_connection(headers)
-    if credential is not None:
-        dropped |= CREDENTIALS
+    dropped = _NOT_UPSTREAM if credential is None else _NOT_UPSTREAM_WITH_OUR_CREDENTIAL
+    named = _dropped_by_connection(headers)
+    if named:
+        dropped |= named
     kept = [(name, value) for name, value in headers if name.lower() not in dropped]
     # An answer we cannot read could not be judged, nor its early events be held (rule 4).
     kept.append((b"accept-encoding", b"identity"))
@@ -81,8 +85,11 @@ def _with_beta(headers: list[tuple[bytes, bytes]], beta: bytes) -> list[tuple[by
 
 def to_client(headers: Headers, added: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """An upstream's response headers as they go to the client, and ours after them."""
-    dropped = HOP_BY_HOP | _dropped_by_connection(headers)
-    if any(name.lower() == b"transfer-encoding" for name, _ in headers):
+    dropped = HOP_BY_HOP
+    named = _dropped_by_connection(headers)
+    if named:
+        dropped |= named
+    if any(len(name) == 17 and name.lower() == b"transfer-encoding" for name, _ in headers):
         dropped |= {b"content-length"}  # RFC 9112 section 6.3: the coding overrides the length
     return [(name, value) for name, value in headers if name.lower() not in dropped] + list(added)
 

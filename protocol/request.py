@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from urllib.parse import unquote
 
 import msgspec
@@ -21,15 +22,18 @@ class Peer(msgspec.Struct, frozen=True):
     loopback: bool = True
 
 
-class RequestHead(msgspec.Struct, frozen=True):
-    """Method, target and headers as the client sent them."""
+class RequestHead(msgspec.Struct, frozen=True, dict=True):
+    """Method, target and headers as the client sent them.
+
+    What is asked for again and again is worked out once (`dict` holds it; it is no field).
+    """
 
     method: str
     target: bytes
     headers: Headers
     peer: Peer = Peer()
 
-    @property
+    @functools.cached_property
     def path(self) -> str:
         """The decoded path, without the query.
 
@@ -41,10 +45,14 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return None
+        return self._first.get(name)
+
+    @functools.cached_property
+    def _first(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for name, value in self.headers:
+            found.setdefault(name.lower(), value)
+        return found
 
     def text(self, name: bytes) -> str | None:
         """The first value of the header `name` as text, or None."""
@@ -53,6 +61,8 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     def texts(self, name: bytes) -> list[str]:
         """Every value of the header `name` as text."""
+        if name not in self._first:
+            return []
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == name]
 
 

@@ -76,7 +76,11 @@ def scrub(text: str) -> str:
     """`text` with every known secret, and everything shaped like one, replaced by `***`."""
     # A list at once: another thread may wrap a secret meanwhile.
     live = [secret for ref in _LIVE.valuerefs() if (secret := ref()) is not None]
-    for value in sorted({secret.reveal() for secret in live}, key=len, reverse=True):
-        if len(value) >= SHORTEST_MASKED_VALUE and value in text:
+    longest = len(text)
+    fitting = {
+        value for secret in live if SHORTEST_MASKED_VALUE <= len(value := secret._value) <= longest
+    }
+    for value in sorted(fitting, key=len, reverse=True):
+        if value in text:
             text = text.replace(value, MASK)
     return _SHAPES.sub(lambda found: (found["before"] or "") + MASK, text)

@@ -171,7 +171,11 @@ def meter_for(route: Route, headers: Headers, *, stream: bool) -> UsageMeter | N
 
 
 def _value(headers: Headers, wanted: bytes) -> bytes:
-    return next((value.strip().lower() for name, value in headers if name.lower() == wanted), b"")
+    size = len(wanted)
+    for name, value in headers:
+        if len(name) == size and name.lower() == wanted:
+            return value.strip().lower()
+    return b""
 
 
 def _tokens(value: object) -> int | None:

@@ -96,7 +96,9 @@ async def _read_error(response: UpstreamResponse, asked: Asked) -> Failed:
 
 def _is_event_stream(headers: Headers) -> bool:
     return any(
-        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+        len(name) == 12
+        and name.lower() == b"content-type"
+        and value.lower().startswith(b"text/event-stream")
         for name, value in headers
     )
 

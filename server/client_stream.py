@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from protocol.request import Peer
+from server.socket_stream import SocketStream
 
 WRITE_PIECE_BYTES = 16 * 1024
 """A deadline covers one piece, so a slow reader that does read (faster than one piece within the
@@ -31,7 +32,11 @@ class Address:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        self._socket = transport.socket if isinstance(transport, trio.SocketStream) else None
+        self.quick = transport if isinstance(transport, SocketStream) else None
+        """The TCP connection below, where it is one of our own."""
+        self._socket: trio.socket.SocketType | socket.socket | None = None
+        if isinstance(transport, trio.SocketStream | SocketStream):
+            self._socket = transport.socket
 
     @property
     def family(self) -> int:
@@ -63,6 +68,7 @@ class ClientStream(trio.abc.HalfCloseableStream):
     def __init__(self, stream: trio.abc.Stream, write_timeout: float) -> None:
         self._stream = stream
         self._write_timeout = write_timeout
+        self._quick = stream if isinstance(stream, SocketStream) else None
         self.socket = Address(stream)
 
     def peer(self) -> Peer:
@@ -84,6 +90,11 @@ class ClientStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
+        if self._quick is not None:
+            sent = self._quick.send_nowait(view)
+            if sent == len(view):
+                return
+            view = view[sent:]
         for place in range(0, len(view), WRITE_PIECE_BYTES):
             with trio.move_on_after(self._write_timeout) as deadline:
                 await self._stream.send_all(view[place : place + WRITE_PIECE_BYTES])

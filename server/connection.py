@@ -41,7 +41,11 @@ class Timeouts:
 
 
 class Connection(TCPServer):
-    """Serves requests on `stream` until either side ends it."""
+    """Serves requests on `stream` until either side ends it.
+
+    Another lane may lend it a connection, with `received`, the bytes of a request's beginning,
+    which came at `since` (trio time): then it ends between requests, and leaves `stream` open.
+    """
 
     protocol: ContainedHTTP  # type: ignore[assignment]  # one protocol, no wrapper around it
     stream: ClientStream  # type: ignore[assignment]  # has the calls that TCPServer makes
@@ -53,13 +57,20 @@ class Connection(TCPServer):
         context: WorkerContext,
         stream: ClientStream,
         timeouts: Timeouts,
+        received: bytes = b"",
+        since: float | None = None,
     ) -> None:
         super().__init__(app, config, context, {}, cast("Any", stream))
+        self.given_back = False
+        """It was lent (`since` told) for one request, and that one is over and left no trace."""
         self._timeouts = timeouts
         self._reading = trio.CancelScope()
-        self._since = trio.current_time()
+        self._received = received
+        self._lent = since is not None
+        self._since = trio.current_time() if since is None else since
         self._discarding = False
         self._left = False
+        self._served = False
 
     @property
     def idle_since(self) -> float | None:
@@ -87,8 +98,9 @@ class Connection(TCPServer):
                 )
                 await self._read_data()
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-                await self._close()
+            if not self.given_back:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+                    await self._close()
 
     async def protocol_send(self, event: Event) -> None:
         """What the protocol wants done with the connection."""
@@ -97,6 +109,9 @@ class Connection(TCPServer):
         elif isinstance(event, Closed):
             await self._end()
         elif isinstance(event, Updated):
+            self._served = event.idle
+            if event.idle and self._lent and self.protocol.between_requests:
+                self._reading.cancel()
             self._since = trio.current_time()
             self._reading.deadline = self._deadline()
 
@@ -111,26 +126,33 @@ class Connection(TCPServer):
 
     async def _read_data(self) -> None:
         while (data := await self._receive()) is not None:
-            if self.protocol.between_requests and data.strip(b"\r\n"):
+            if self.protocol.between_requests and data.strip(b"\r\n") and not self._lent:
                 self._since = trio.current_time()
             await self.protocol.handle(RawData(data))
             if not await self._caught_up():
                 break
+        if self.given_back:
+            return
         if self._discarding:
-            await self._discard()
+            await discard(self.stream)
         self._left = True
         await self.protocol.handle(Closed())
         await self.stream.aclose()
 
     async def _receive(self) -> bytes | None:
         """What the client sends next; None when it left, took too long, or does not matter."""
-        if self._discarding:
+        if self._discarding or self._is_through():
             return None
+        if self._received:
+            data, self._received = self._received, b""
+            return data
         with trio.CancelScope(deadline=self._deadline()) as self._reading:
             try:
                 return bytes(await self.stream.receive_some(MAX_RECV)) or None
             except (trio.ClosedResourceError, trio.BrokenResourceError):
                 return None
+        if self._is_through():
+            return None
         if self.protocol.in_head and not self._discarding:
             self._left = True  # no lingering for one that dribbles
             await self.protocol.refuse(Problem(408, "the request head came too slowly"))
@@ -145,18 +167,11 @@ class Connection(TCPServer):
                 return False
         return True
 
-    async def _discard(self) -> None:
-        """Drops what the client still sends, until it has read the answer and closes."""
-        dropped = 0
-        with trio.move_on_after(LINGER_SECONDS):
-            while dropped <= LINGER_BYTES_MAX:
-                try:
-                    data = await self.stream.receive_some(MAX_RECV)
-                except (trio.ClosedResourceError, trio.BrokenResourceError):
-                    return
-                if not data:
-                    return
-                dropped += len(data)
+    def _is_through(self) -> bool:
+        """A lent connection is given back when its request is over, and nothing else has begun."""
+        free = self.protocol.between_requests and not self.protocol.last and not self._received
+        self.given_back = self._lent and self._served and free
+        return self.given_back
 
     def _deadline(self) -> float:
         if self.protocol.in_head:
@@ -174,3 +189,17 @@ class Connection(TCPServer):
             await self.stream.send_eof()
             self._reading.cancel()
         await self.protocol.handle(Closed())
+
+
+async def discard(stream: ClientStream) -> None:
+    """Drops what a client still sends, until it has read its answer and closes."""
+    dropped = 0
+    with trio.move_on_after(LINGER_SECONDS):
+        while dropped <= LINGER_BYTES_MAX:
+            try:
+                data = await stream.receive_some(MAX_RECV)
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                return
+            if not data:
+                return
+            dropped += len(data)

@@ -16,6 +16,7 @@ import trio
 
 from protocol.errors import Problem, answer
 from server.client_stream import CLOSE_SECONDS, ClientStream
+from server.socket_stream import SocketStream
 
 log = logging.getLogger("server.connection")
 
@@ -75,6 +76,8 @@ class Connections:
 
     def admit(self, stream: trio.abc.Stream) -> None:
         """Takes over a new connection; returns at once."""
+        if isinstance(stream, trio.SocketStream):
+            stream = SocketStream.adopt(stream)
         if self._tls is not None:
             stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         client = ClientStream(stream, WRITE_SECONDS)

@@ -110,7 +110,8 @@ class ContainedHTTP(H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """What the application sends; its end is tidied up even if the sender is cancelled."""
         if isinstance(event, Response) and event.status_code >= 200 and self._ends_connection():
-            headers = [*event.headers, (b"connection", b"close")]
+            kept = [pair for pair in event.headers if pair[0].lower() != b"connection"]
+            headers = [*kept, (b"connection", b"close")]
             await super().stream_send(dataclasses.replace(event, headers=headers))
         elif isinstance(event, StreamClosed):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + TIDY_SECONDS):
@@ -165,6 +166,8 @@ class ContainedHTTP(H11Protocol):
 
     async def _handle_events(self) -> None:
         while not self._gone:
+            if self.connection.their_state is h11.MUST_CLOSE:
+                return  # what follows the last request is nobody's
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:

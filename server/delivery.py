@@ -46,36 +46,57 @@ class Delivery:
         """One more piece of the body."""
         if self._meter is not None:
             self._meter.feed(chunk)
-        async with self._lock:
+        await self._enter()
+        try:
             self._holds_last = self._meter is not None and self._meter.ended
             if self.started:
                 await self._send(chunk)
             else:
                 self._held.append(chunk)
+        finally:
+            self._lock.release()
 
     def abandon(self) -> bytes:
         """It will not be shown after all: gives back what was held; a late commit does nothing."""
         self._abandoned = True
         return b"".join(self._held)
 
-    async def commit(self) -> None:
-        """The client sees the head and what is held; from here on there is no way back."""
-        async with self._lock:
-            if self.started or self._abandoned:
-                return
-            self.started = True
-            self.started_at = trio.current_time()
-            self._on_commit()
-            await self._exchange.start(self.status, self._headers)
-            if self._held:
-                held = b"".join(self._held)
-                self._held.clear()
-                await self._send(held)
+    async def commit(self, *, at_once: bool = False) -> None:
+        """The client sees the head and what is held; from here on there is no way back.
+
+        `at_once`: the head goes out even if nothing of the body is there to go with it.
+        """
+        await self._enter()
+        try:
+            await self._commit(at_once=at_once)
+        finally:
+            self._lock.release()
+
+    async def _enter(self) -> None:
+        """Takes the lock, and does not go through the scheduler when nobody has it."""
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def _commit(self, *, at_once: bool) -> None:
+        if self.started or self._abandoned:
+            return
+        self.started = True
+        self.started_at = trio.current_time()
+        self._on_commit()
+        await self._exchange.start(self.status, self._headers)
+        if self._held:
+            held = b"".join(self._held)
+            self._held.clear()
+            await self._send(held)
+        elif at_once:
+            await self._exchange.send(b"")
 
     async def commit_after(self, seconds: float) -> None:
         """For a task beside the reader."""
         await trio.sleep(seconds)
-        await self.commit()
+        await self.commit(at_once=True)
 
     async def finish(self) -> None:
         """The body is complete."""
@@ -95,6 +116,6 @@ class Delivery:
 
 def _content_length(headers: list[tuple[bytes, bytes]]) -> int | None:
     for name, value in headers:
-        if name.lower() == b"content-length" and value.strip().isdigit():
+        if len(name) == 14 and name.lower() == b"content-length" and value.strip().isdigit():
             return int(value)
     return None

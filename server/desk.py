@@ -5,6 +5,7 @@ An actor that crashes over a question is asked again: its mailbox and its last s
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Callable
@@ -155,6 +156,9 @@ class Desk:
     async def release(self, lease: Lease) -> None:
         """Gives a lease back, also while the request is being cancelled."""
         message = Release(lease.id, lease.account)
+        with contextlib.suppress(AskFailed):
+            if not self._unsent and self._ports.dispatcher.tell_nowait(message):
+                return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + TELL_SECONDS):
             try:
                 await self._ports.dispatcher.tell(message)

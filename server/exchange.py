@@ -33,11 +33,14 @@ class Exchange(Protocol):
         ...
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Sends the response head. Back-pressure: returns when the client's side took it."""
+        """Begins the response; its head goes out with the first piece at the latest."""
         ...
 
     async def send(self, chunk: bytes) -> None:
-        """Sends a piece of the response body."""
+        """Sends a piece of the response body; b"" makes sure that the head is on its way.
+
+        Back-pressure: returns when the client's side took it.
+        """
         ...
 
     async def finish(self) -> None:

@@ -151,6 +151,12 @@ class ReferenceLane:
         """The connection that will serve `stream`."""
         return Connection(self._app, self._config, self._context, stream, self._timeouts)
 
+    def take_over(self, stream: ClientStream, received: bytes, since: float) -> Connection:
+        """The same, for one request that another lane has begun to read."""
+        return Connection(
+            self._app, self._config, self._context, stream, self._timeouts, received, since
+        )
+
     async def terminate(self) -> None:
         """From here on a connection closes after the response that it is sending."""
         await self._context.terminated.set()

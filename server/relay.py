@@ -7,9 +7,6 @@ upstream is passed on as the break it is: clients retry that best (`wire.md` A17
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 import msgspec
 import trio
 
@@ -27,6 +24,7 @@ from server import renewing
 from server.attempt import Failed, Served, attempt
 from server.authored import author, refused, request_id_header, unreachable
 from server.delivery import Delivery
+from server.departures import ended_by_departure
 from server.desk import Desk, Ports, Tried
 from server.exchange import ClientGone, Exchange
 from server.held_stream import HeldStream
@@ -48,7 +46,7 @@ async def relay(exchange: Exchange, ports: Ports, record: Record, ask: Acquire) 
         await body.read(exchange, ports.body_bytes_max())
         record.bytes_in = len(body.content)
         record.trace.body_read()
-        async with _ended_by_departure(exchange, record):
+        async with ended_by_departure(exchange, record.left):
             await _Relay(exchange, ports, record, body.content).serve(ask)
     except Refused as refusal:
         await author(exchange, record, refusal.problem)
@@ -57,24 +55,6 @@ async def relay(exchange: Exchange, ports: Ports, record: Record, ask: Acquire) 
     finally:
         body.release()
         ports.write_line(record)
-
-
-@asynccontextmanager
-async def _ended_by_departure(exchange: Exchange, record: Record) -> AsyncGenerator[None, None]:
-    """The client's leaving cancels what runs inside, upstream call and all."""
-    over = False
-
-    async def watch(scope: trio.CancelScope) -> None:
-        await exchange.gone()
-        if not over:
-            record.left()
-            scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch, nursery.cancel_scope)
-        yield
-        over = True
-        nursery.cancel_scope.cancel()
 
 
 class _Relay:
@@ -249,6 +229,7 @@ class _Relay:
             if self._delivery is not None:
                 record.first_byte_at = self._delivery.started_at
                 record.bytes_out = self._delivery.bytes_out
+                self._delivery = None  # it knows us by its callbacks: no cycle for the collector
 
     def _book(self, lease: Lease, meter: UsageMeter) -> None:
         """Also of an answer that was cut: what was seen of it was paid for."""

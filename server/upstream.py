@@ -1,25 +1,25 @@
-"""The way to an upstream: one small port, and httpx behind it. The only module that imports httpx.
+"""The way to an upstream: requests over kept connections of our own.
 
-httpx's pool dies when requests are cancelled while they wait for a connection
-(`tests/server/test_upstream.py` shows it), so nobody ever waits in it: the pool is unlimited and a
-limiter of ours stands before it. A credential is bound to the scheme and host of its base URL:
-redirects are not followed, and the URL is built from nothing else.
+A credential is bound to the scheme and host of its base URL: redirects are not followed, and the
+URL is built from nothing else. `server/pooled_transport.py` lets httpx ride the same connections.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import socket
+import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, cast
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import httpx
 import trio
 
 from protocol.request import Headers
-from protocol.verdict import FaultKind
+from server.dialing import Dialer, OpenTcp, open_tcp, split_url
+from server.upstream_connection import UpstreamConnection
+from server.upstream_pool import Pool
 from server.upstream_port import (
     Limits,
     Upstream,
@@ -28,235 +28,118 @@ from server.upstream_port import (
     UpstreamResponse,
 )
 
-WRITE_SECONDS = 60.0
-WRITE_PIECE_BYTES = 64 * 1024
-"""httpx's write timeout covers one piece, so a slow line that moves is never cut."""
+__all__ = [
+    "DirectUpstream",
+    "Limits",
+    "Upstream",
+    "UpstreamFault",
+    "UpstreamRequest",
+    "UpstreamResponse",
+    "Upstreams",
+    "tls_context",
+]
 
-KEEP_ALIVE_SECONDS = 60.0
-"""Idle connections go before an upstream's load balancer drops them unseen (usually minutes)."""
-
-CLOSE_SECONDS = 1.0
-"""For giving up an answer; the other side is not waited for."""
-
-REUSED_RETRIES = 3
-"""Times a request moves on from a kept connection that turned out dead."""
-
-
-class HttpxResponse:
-    """An `UpstreamResponse` over httpx."""
-
-    def __init__(self, response: httpx.Response, idle_timeout: float) -> None:
-        self._response = response
-        self._idle_timeout = idle_timeout
-        self.status = response.status_code
-        self.headers: Headers = tuple(response.headers.raw)
-
-    @contextlib.asynccontextmanager
-    async def chunks(self) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        raw = cast("AsyncGenerator[bytes, None]", self._response.aiter_raw())
-        async with contextlib.aclosing(self._bounded(raw)) as bounded:
-            try:
-                yield bounded
-            finally:
-                await self._abandon(raw)  # noqa: ASYNC102 - it shields itself
-
-    async def _abandon(self, raw: AsyncGenerator[bytes, None]) -> None:
-        """Closes the answer, whatever is left of it, and httpx's generators with it.
-
-        They are nested and do not close each other, so a response that is left early would leave
-        them to the garbage collector. With the connection closed they come to their own end.
-        """
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-            await self._response.aclose()
-            with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
-                async for _ in raw:
-                    pass
-            await raw.aclose()
-
-    async def _bounded(self, raw: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-        while True:
-            try:
-                with trio.fail_after(self._idle_timeout):
-                    chunk = await anext(raw, None)
-            except trio.TooSlowError:
-                detail = f"no byte for {self._idle_timeout:g} s"
-                raise UpstreamFault(FaultKind.TIMEOUT, detail) from None
-            except httpx.HTTPError as error:
-                raise _fault(error) from error
-            if chunk is None:
-                return
-            yield chunk
+SWEEP_SECONDS = 15.0
+"""How often idle connections are looked at when no request does."""
 
 
-class HttpxUpstream:
-    """One upstream. `transport` replaces the network, for tests in memory."""
+class DirectUpstream:
+    """One upstream. `open_tcp` replaces the network, for tests in memory; `environment` is where
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are looked for."""
 
     def __init__(
         self,
         base_url: str,
         limits: Limits,
         tls: ssl.SSLContext,
-        transport: httpx.AsyncBaseTransport | None = None,
+        open_tcp: OpenTcp = open_tcp,
+        environment: Mapping[str, str] = os.environ,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._base = httpx.URL(base_url)
-        self._prefix = self._base.raw_path.rstrip(b"/")
+        origin, self._prefix = split_url(base_url)
         self._limits = limits
-        self._limiter = trio.CapacityLimiter(limits.max_connections)
-        self._client = httpx.AsyncClient(
-            verify=tls,
-            http2=False,  # a cancelled HTTP/2 stream goes on generating, and is billed
-            follow_redirects=False,
-            trust_env=not _is_loopback(self._base.host),
-            transport=transport,
-            timeout=httpx.Timeout(
-                connect=limits.connect_timeout, write=WRITE_SECONDS, read=None, pool=None
-            ),
-            limits=httpx.Limits(
-                max_connections=None,
-                # httpcore counts busy connections against this limit too, so a real one would
-                # end keep-alive under many streams; idle ones go by their age.
-                max_keepalive_connections=None,
-                keepalive_expiry=KEEP_ALIVE_SECONDS,
-            ),
-        )
+        self.pool = Pool(origin, Dialer(origin, tls, environment, open_tcp), limits, wall_clock)
 
     @property
     def in_use(self) -> int:
         """Requests that are under way."""
-        return self._limiter.borrowed_tokens
+        return self.pool.in_use
 
     async def aclose(self) -> None:
         """Closes all connections, busy ones too."""
-        await self._client.aclose()
+        self.pool.close()
+        await trio.lowlevel.checkpoint()
 
-    @contextlib.asynccontextmanager
-    async def send(self, request: UpstreamRequest) -> AsyncGenerator[UpstreamResponse, None]:
-        await self._take_place()
-        try:
-            response = await self._answer(request)
-            try:
-                yield HttpxResponse(response, self._limits.idle_timeout)
-            finally:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-                    await response.aclose()
-        finally:
-            self._limiter.release()
-
-    async def _take_place(self) -> None:
-        with trio.move_on_after(self._limits.connect_timeout):
-            await self._limiter.acquire()
-            return
-        raise UpstreamFault(
-            FaultKind.NO_CONNECTION, f"all {self._limits.max_connections} connections are in use"
-        )
-
-    async def _answer(self, request: UpstreamRequest) -> httpx.Response:
-        for _ in range(REUSED_RETRIES):
-            connected = _Connected()
-            try:
-                return await self._attempt(request, connected)
-            except UpstreamFault as fault:
-                # A kept connection that the other side had closed: this request was never read.
-                if fault.kind is not FaultKind.DISCONNECT or connected.fresh:
-                    raise
-        return await self._attempt(request, _Connected())
-
-    async def _attempt(self, request: UpstreamRequest, connected: _Connected) -> httpx.Response:
-        target = self._prefix + request.target
-        headers = [(b"Host", self._base.netloc), *request.headers]
-        if request.body or request.method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
-            headers.append((b"Content-Length", str(len(request.body)).encode()))
-        outgoing = httpx.Request(
-            request.method,
-            self._base,
-            headers=headers,
-            stream=_Pieces(request.body),
-            extensions={
-                "target": target,
-                "trace": connected.trace,
-                "timeout": self._client.timeout.as_dict(),
-            },
-        )
-        try:
-            with trio.fail_after(self._limits.response_timeout):
-                return await self._client.send(outgoing, stream=True)
-        except trio.TooSlowError:
-            detail = f"no answer within {self._limits.response_timeout:g} s"
-            raise UpstreamFault(FaultKind.TIMEOUT, detail) from None
-        except httpx.HTTPError as error:
-            raise _fault(error) from error
+    def send(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
+        return _Sending(self.pool, request, self._prefix + request.target, self._limits)
 
 
-class _Connected:
-    """Whether an attempt opened a connection of its own."""
+class _Sending(AbstractAsyncContextManager[UpstreamResponse]):
+    """One request and its answer. By hand, because a generator would cost as much as the parsing."""
 
-    def __init__(self) -> None:
-        self.fresh = False
+    def __init__(self, pool: Pool, request: UpstreamRequest, target: bytes, limits: Limits) -> None:
+        self._pool = pool
+        self._request = request
+        self._target = target
+        self._limits = limits
+        self._connection: UpstreamConnection | None = None
 
-    async def trace(self, event: str, _info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
-            self.fresh = True
+    async def __aenter__(self) -> UpstreamResponse:
+        connection, head = await self._pool.begin(self._request, self._target)
+        self._connection = connection
+        return _Response(head.status, head.headers, connection, self._limits.idle_timeout)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            self._pool.end(self._connection)
+            self._connection = None
 
 
-class _Pieces(httpx.AsyncByteStream):
-    """A body that is written piece by piece. An iterator by hand: a generator that is left in the
-    middle (an early answer, a cancelled request) would wait for the garbage collector."""
+class _Response(AbstractAsyncContextManager[AsyncIterator[bytes]], AsyncIterator[bytes]):
+    """An `UpstreamResponse`; its chunks are what one read brought each."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._place = 0
+    def __init__(
+        self, status: int, headers: Headers, connection: UpstreamConnection, idle_timeout: float
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._idle_timeout = idle_timeout
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return self
 
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The connection is the request's to keep or to close."""
+
     async def __anext__(self) -> bytes:
-        if self._place >= len(self._body):
+        piece = await self._connection.read(self._idle_timeout)
+        if not piece:
             raise StopAsyncIteration
-        piece = self._body[self._place : self._place + WRITE_PIECE_BYTES]
-        self._place += len(piece)
         return piece
 
 
-def _fault(error: httpx.HTTPError) -> UpstreamFault:
-    causes = list(_causes(error))
-    # str() of httpx's exceptions can be empty; the innermost cause says most.
-    detail = next((str(cause) for cause in reversed(causes) if str(cause)), type(error).__name__)
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            return UpstreamFault(FaultKind.CERTIFICATE, detail)
-        if any(isinstance(cause, socket.gaierror) for cause in causes):
-            return UpstreamFault(FaultKind.NAME, detail)
-        return UpstreamFault(FaultKind.CONNECT, detail)
-    if isinstance(error, httpx.TimeoutException):
-        return UpstreamFault(FaultKind.TIMEOUT, detail)
-    if isinstance(error, httpx.NetworkError) or "disconnect" in detail.lower():
-        return UpstreamFault(FaultKind.DISCONNECT, detail)
-    if isinstance(error, httpx.RemoteProtocolError) and "closed connection" in detail:
-        return UpstreamFault(FaultKind.DISCONNECT, detail)
-    return UpstreamFault(FaultKind.PROTOCOL, detail)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    seen: BaseException | None = error
-    while seen is not None and len(chain) < 10:
-        chain.append(seen)
-        if isinstance(seen, BaseExceptionGroup):
-            chain.extend(seen.exceptions)
-        seen = seen.__cause__ or seen.__context__
-    return chain
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def tls_context(ca_file: str) -> ssl.SSLContext:
-    """The trust anchors: the usual ones (SSL_CERT_FILE is honoured) and those of `ca_file`."""
+    """The trust anchors: SSL_CERT_FILE or SSL_CERT_DIR, else Mozilla's, and those of `ca_file`.
+
+    Raises OSError or ssl.SSLError for a file that cannot be used.
+    """
     context = httpx.create_ssl_context()
+    # HTTP/2 is never asked for: a stream cancelled there goes on generating, and is billed.
+    context.set_alpn_protocols(["http/1.1"])
     if ca_file:
         context.load_verify_locations(cafile=ca_file)
     return context
@@ -265,22 +148,30 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
 class Upstreams:
     """The upstreams by base URL, each made at its first use and kept."""
 
-    def __init__(self, make: Callable[[str], HttpxUpstream]) -> None:
+    def __init__(self, make: Callable[[str], DirectUpstream]) -> None:
         self._make = make
-        self._known: dict[str, HttpxUpstream] = {}
+        self._known: dict[str, DirectUpstream] = {}
 
-    def __call__(self, base_url: str) -> Upstream:
+    def __call__(self, base_url: str) -> DirectUpstream:
         """The upstream at `base_url`."""
-        if base_url not in self._known:
-            self._known[base_url] = self._make(base_url)
-        return self._known[base_url]
+        known = self._known.get(base_url)
+        if known is None:
+            known = self._known[base_url] = self._make(base_url)
+        return known
 
-    def renew(self, make: Callable[[str], HttpxUpstream]) -> list[HttpxUpstream]:
+    def renew(self, make: Callable[[str], DirectUpstream]) -> list[DirectUpstream]:
         """Other limits from here on; gives back those in use, to be closed when they are idle."""
         retired = list(self._known.values())
         self._make = make
         self._known = {}
         return retired
+
+    async def sweep(self) -> None:
+        """Runs until cancelled: closes connections that nobody has used for a while."""
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            for upstream in self._known.values():
+                upstream.pool.sweep()
 
     async def aclose(self) -> None:
         """Closes all of them; for the end of the program."""

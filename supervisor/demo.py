@@ -22,7 +22,7 @@ from protocol.request import RequestHead
 from protocol.secrets import Secret
 from protocol.status_view import utc
 from server.scripted import Answer, ScriptedUpstream, SeenRequest, rate_limited, reply_to
-from server.upstream import HttpxUpstream, tls_context
+from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits, UpstreamRequest
 from supervisor import exit_codes, instance, logs
 from supervisor.instance import Instance
@@ -122,7 +122,7 @@ def _introduce(told: Instance, state: Path) -> None:
 
 async def _show_requests(url: str, state: Path) -> None:
     """A few requests of our own, told one by one."""
-    client = HttpxUpstream(url, Limits(response_timeout=30), tls_context(""))
+    client = DirectUpstream(url, Limits(response_timeout=30), tls_context(""))
     for number in range(1, SHOWN_REQUESTS + 1):
         _say(f"  request {number}: {await _one_request(client)}")
         await trio.sleep(PAUSE_SECONDS)
@@ -137,7 +137,7 @@ async def _show_requests(url: str, state: Path) -> None:
     _say(f"    SUPERVISOR_STATE_DIR={state} {command} status --watch")
 
 
-async def _one_request(client: HttpxUpstream) -> str:
+async def _one_request(client: DirectUpstream) -> str:
     body = msgspec.json.encode(
         {
             "model": "claude-opus-5-5",

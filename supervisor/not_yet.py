@@ -17,7 +17,6 @@ _NOTHING: Final = object()
 """No value of this key describes what this version does."""
 
 NOT_YET: Mapping[str, object] = {
-    "server.express": False,
     "provider.*": _NOTHING,
     "fallback.*": _NOTHING,
     "route.*": _NOTHING,

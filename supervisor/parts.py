@@ -39,7 +39,7 @@ from server.budget import BodyBudget
 from server.connections import Connections
 from server.desk import Ports
 from server.front_door import Door
-from server.upstream import HttpxUpstream, Upstreams, tls_context
+from server.upstream import DirectUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
 from supervisor import logs, quota_memory
 from supervisor.credential_disk import of_this_machine
@@ -81,7 +81,7 @@ class Parts:
         disk: Disk | None = None,
         wall_clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
-        make_upstream: Callable[[str], HttpxUpstream] | None = None,
+        make_upstream: Callable[[str], DirectUpstream] | None = None,
         memory: QuotaMemory | None = None,
         environ: Mapping[str, str] | None = None,
         credential_disk: CredentialDisk | None = None,
@@ -256,7 +256,7 @@ class Parts:
     def _client_spec(self, name: str) -> AccountSpec:
         return derive.client_spec(name, self.config)
 
-    def _upstream_maker(self) -> Callable[[str], HttpxUpstream]:
+    def _upstream_maker(self) -> Callable[[str], DirectUpstream]:
         if self._make_upstream is not None:
             return self._make_upstream
         upstream = self.config.upstream
@@ -267,7 +267,7 @@ class Parts:
             upstream.max_connections,
         )
         tls = self._trust
-        return lambda base_url: HttpxUpstream(base_url, limits, tls)
+        return lambda base_url: DirectUpstream(base_url, limits, tls)
 
     def _ports(self) -> Ports:
         return Ports(
@@ -328,7 +328,7 @@ def _base_urls(config: Config) -> set[str]:
     return {config.upstream.base_url, *(spec.base_url for spec in derive.account_specs(config))}
 
 
-async def _close_when_idle(upstream: HttpxUpstream) -> None:
+async def _close_when_idle(upstream: DirectUpstream) -> None:
     """An upstream that a new configuration replaced: its streams end first, however long that is;
     the program's end cancels this."""
     try:

@@ -131,7 +131,7 @@ def login_of(pair: Pair, client_id: str) -> Login:
 
 def endpoint_of(config: Config) -> TokenEndpoint:
     """The way to the token endpoint, with the configuration's trust anchors and time limit."""
-    from server.upstream import HttpxUpstream
+    from server.upstream import DirectUpstream
     from server.upstream_port import Limits
     from supervisor.parts import trust_anchors
 
@@ -139,5 +139,5 @@ def endpoint_of(config: Config) -> TokenEndpoint:
     limits = Limits(seconds, seconds, seconds, 1)
     tls = trust_anchors(config)
     return TokenEndpoint(
-        lambda origin: HttpxUpstream(origin, limits, tls), lambda: seconds, version()
+        lambda origin: DirectUpstream(origin, limits, tls), lambda: seconds, version()
     )

@@ -12,6 +12,8 @@ from actors.runtime import Context
 from protocol.status import CrashReport
 from server.app import add_error_answers, own_routes
 from server.connections import Connections
+from server.departures import Departures
+from server.express_lane import ExpressLane
 from server.reference_lane import FrontDoor, ReferenceLane
 from supervisor.control import Control
 from supervisor.engine import Supervisor
@@ -43,10 +45,15 @@ class Program:
         self.stop_asked = trio.Event()
         """Set when the drain begins, whoever asked for it."""
         app = FrontDoor(parts.door.handle)
-        self._lane = ReferenceLane(app)
+        reference = ReferenceLane(app)
+        express = parts.config.server.express
+        departures = Departures()
+        connections.start_soon(departures.run)
+        self._lane = ExpressLane(parts.door.handle, reference, departures) if express else reference
         self.connections = Connections(connections, self._lane.open, self._capacity, tls)
         parts.connections = self.connections
         parts.nursery = connections
+        connections.start_soon(parts.upstreams.sweep)
         self.engine = Supervisor(
             tree(parts, self._close, self._see_off),
             random=parts.random,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -198,6 +199,9 @@ class Worker:
             async with trio.open_nursery() as running:
                 if await running.start(program.run):
                     self._ready()
+                    # What the start made lives as long as the process: never to be looked through
+                    # again by a collection in the middle of somebody's stream.
+                    gc.freeze()
         except* GaveUp:
             pass  # the engine keeps the reason
 

@@ -48,7 +48,7 @@ from server.scripted.messages import (
     tool_use_block,
     tool_use_stream,
 )
-from server.scripted.network import MemoryNetwork, NetworkStream, memory_transport
+from server.scripted.network import MemoryNetwork
 from server.scripted.recorded import corpus_answers
 from server.scripted.replies import adding_headers, brings_tool_result, reply_to, reply_with
 from server.scripted.requests import Gate, SeenRequest
@@ -65,7 +65,6 @@ __all__ = [
     "KeyLimit",
     "MemoryNetwork",
     "MemoryStream",
-    "NetworkStream",
     "Pause",
     "Reset",
     "Script",
@@ -88,7 +87,6 @@ __all__ = [
     "gateway_page",
     "json_answer",
     "key_limit_headers",
-    "memory_transport",
     "message",
     "message_events",
     "no_answer",

@@ -3,7 +3,7 @@
 `trio.testing.memory_stream_pair` would do, were it not for its unbounded buffers: a sender never
 waits, so nothing that depends on a slow reader can be seen. The streams here hold a bounded number
 of bytes in each direction, end like TCP does (a closed peer breaks the next write, a reset breaks
-reads too). `network.py` puts an httpcore network backend on top of them.
+reads too). `network.py` makes a network of hosts out of them.
 """
 
 from __future__ import annotations

@@ -83,7 +83,55 @@ class Bench:
                 step(upstream, proxy)
                 if not proxy.running():
                     raise Failed("the proxy died")
+            self._lanes(upstream, proxy)
             print(file=sys.stderr)
+
+    def _lanes(self, upstream: Process, express: Process) -> None:
+        """The express lane, which everything else here is measured with, beside the reference one."""
+        columns = ("reference lane", "express lane")
+        section = self._report.section("Both lanes", columns)
+        home = self._home / "reference"
+        with running.proxy(upstream.port, home, express=False) as reference:
+            both = (reference, express)
+            alone = [self._added(upstream, lane) for lane in both]
+            for name in ("p50", "p99"):
+                slow, fast = (added[name] for added in alone)
+                section.add(f"2 KB answer, one at a time, added {name}", slow, fast, "ms")
+            many = [
+                self._flat_out(upstream, lane, "saturate", connections=CONNECTIONS) for lane in both
+            ]
+            what = f"{CONNECTIONS} connections, 2 KB answers"
+            section.add(f"{what}, requests/s", _rate(many[0]), _rate(many[1]), "/s")
+            slow, fast = (_cpu(measured) for measured in many)
+            section.add(f"{what}, CPU per request", slow, fast, "us")
+            for streams in (1, STREAMS):
+                floods = [self._flat_out(upstream, lane, "flood", streams=streams) for lane in both]
+                what = f"{streams} streams" if streams > 1 else "one stream"
+                section.add(f"events/s, {what}", _rate(floods[0]), _rate(floods[1]), "/s")
+                section.add(f"CPU per event, {what}", _cpu(floods[0]), _cpu(floods[1]), "us")
+            rss = []
+            for lane in both:
+                with running.held_streams(lane.port, self._size.open_streams):
+                    rss.append(lane.rss())
+            section.add(f"RSS, {self._size.open_streams} open streams", rss[0], rss[1], "MB")
+            self._hear(reference)
+
+    def _added(self, upstream: Process, lane: Process) -> dict[str, float]:
+        """What a lane adds to one request at a time, in ms."""
+        ports = {"direct": upstream.port, "proxy": lane.port}
+        measured = running.load("alternate", mode="json", seconds=self._size.seconds / 2, **ports)
+        whole = measured["whole"]
+        return {name: whole["proxy"][name] - whole["direct"][name] for name in ("p50", "p99")}
+
+    def _flat_out(
+        self, upstream: Process, lane: Process, scenario: str, **plan: int
+    ) -> dict[str, Any]:
+        pids = {"upstream": upstream.pid, "proxy": lane.pid}
+        seconds = self._size.seconds / 2
+        measured = running.load(scenario, port=lane.port, seconds=seconds, pids=pids, **plan)
+        if errors := measured["errors"]:
+            self._alarm(f"{scenario}: {len(errors)} failed, the first with {errors[0]}")
+        return measured
 
     def _starts(self, upstream: Process) -> None:
         section = self._report.section("Start and stop", ("", "proxy"))
@@ -246,6 +294,11 @@ class Bench:
 
 def _rate(measured: dict[str, Any]) -> float:
     return float(measured["count"] / measured["seconds"])
+
+
+def _cpu(measured: dict[str, Any]) -> float:
+    """Microseconds of the proxy's CPU for each request or event."""
+    return float(measured["cpu"]["proxy"] / max(measured["count"], 1) * 1e6)
 
 
 def main() -> int:

@@ -125,12 +125,14 @@ def upstream(home: Path) -> Iterator[Process]:
 
 @contextlib.contextmanager
 def proxy(
-    upstream: int | str, home: Path, *, extra: str = "", in_upstream: str = ""
+    upstream: int | str, home: Path, *, extra: str = "", in_upstream: str = "", express: bool = True
 ) -> Iterator[Process]:
     """The program as a user starts it, in front of that upstream (a port of this machine, or a URL).
 
-    `extra` is more configuration, and `in_upstream` more for its table `[upstream]`.
+    `extra` is more configuration, and `in_upstream` more for its table `[upstream]`. Without
+    `express` the reference lane serves.
     """
+    extra += "" if express else "[server]\nexpress = false\n"
     url = upstream if isinstance(upstream, str) else f"http://127.0.0.1:{upstream}"
     home.mkdir(parents=True, exist_ok=True)
     file = home / "config.toml"

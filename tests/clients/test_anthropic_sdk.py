@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import anthropic
@@ -242,6 +243,16 @@ async def test_a_body_of_thirty_megabytes_goes_through(live: Live) -> None:
     assert sent == [{"role": "user", "content": text}]
 
 
+@pytest.fixture
+def nothing_collected() -> Iterator[None]:
+    """A stream that is left early leaves the SDK's nested generators to the collector. What is still
+    there at the end of a run is closed by trio; what is collected before is complained about."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("nothing_collected")
 async def test_closing_a_stream_early_closes_the_upstream_within_a_second(live: Live) -> None:
     live.upstream.default(text_stream("Hello", model=MODEL).interrupted(4, Stall()))
     async with asynchronous(live) as client:

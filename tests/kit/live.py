@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from server.scripted import ScriptedUpstream
-from server.upstream import HttpxUpstream
+from server.upstream import DirectUpstream
 from tests.kit.program import RunningProgram, program_over_tcp
 from tests.kit.wire import Wire
 
@@ -103,5 +103,5 @@ async def upstreams_closed(program: RunningProgram) -> AsyncGenerator[None, None
                 await one.aclose()
 
 
-def _no_more(base_url: str) -> HttpxUpstream:
+def _no_more(base_url: str) -> DirectUpstream:
     raise AssertionError(f"a request for {base_url} after the end of the test")

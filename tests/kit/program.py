@@ -14,8 +14,8 @@ import trio
 
 from actors.runtime import Run
 from protocol.config import Config, decode
-from server.scripted import MemoryNetwork, ScriptedUpstream, memory_transport
-from server.upstream import HttpxUpstream, tls_context
+from server.scripted import MemoryNetwork, ScriptedUpstream
+from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits
 from supervisor import program as program_module
 from supervisor.child import GroupSpec
@@ -127,8 +127,8 @@ async def program_in_memory(
         tls = tls_context("")
         limits = _limits(parsed)
 
-        def make(base_url: str) -> HttpxUpstream:
-            return HttpxUpstream(base_url, limits, tls, memory_transport(network))
+        def make(base_url: str) -> DirectUpstream:
+            return DirectUpstream(base_url, limits, tls, network.open_tcp)
 
         disk = MemoryDisk()
         canaries.kept_on(disk)

@@ -14,8 +14,11 @@ from server.scripted import (
     Send,
     Wait,
 )
+from tests.kit.lanes import lane  # noqa: F401 - a fixture
 from tests.kit.live import Live
 from tests.kit.raw_client import crashes, serving, until, wait_until_left_alone
+
+pytestmark = pytest.mark.usefixtures("lane")
 
 ACCOUNT = '[[account]]\nname = "work"\napi_key = "key-work"\n'
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"

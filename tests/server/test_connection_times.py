@@ -19,8 +19,11 @@ from server.scripted import (
     stream_pair,
 )
 from tests.kit.http_client import MemoryClient
+from tests.kit.lanes import lane  # noqa: F401 - a fixture
 from tests.kit.program import RunningProgram, program_in_memory
 from tests.kit.raw_client import until
+
+pytestmark = pytest.mark.usefixtures("lane")
 
 ACCOUNT = '[[account]]\nname = "work"\napi_key = "key-work"\n'
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n"

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from server.scripted import Answer, Send, Stall, stall_before_head
+from tests.kit.lanes import lane  # noqa: F401 - a fixture
 from tests.kit.live import Live
 from tests.kit.raw_client import crashes, first_answer, serving, until, wait_until_left_alone
 from tests.kit.wire import Wire
@@ -181,10 +182,18 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("how", ["reset", "close", "half-close"])
+@pytest.mark.parametrize(
+    ("lane", "how"),
+    [("express", "reset"), ("express", "close"), ("express", "half-close"), ("reference", "close")],
+    indirect=["lane"],
+)
 @pytest.mark.parametrize("phase", PHASES)
 async def test_a_client_that_leaves_is_noticed_in_every_phase(
-    phase: str, how: str, live: Live, caplog: pytest.LogCaptureFixture
+    phase: str,
+    lane: str,  # noqa: F811 - the fixture
+    how: str,
+    live: Live,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Within a second, whatever else it had sent; and ten of them leave nothing behind."""
     live.upstream.default(stall_before_head())
@@ -213,6 +222,7 @@ async def test_a_client_that_leaves_is_noticed_in_every_phase(
     assert live.program.parts.door.ports.budget.held == 0
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_reset_in_the_middle_of_a_stream_leaves_nothing(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,6 +236,7 @@ async def test_a_reset_in_the_middle_of_a_stream_leaves_nothing(
     assert crashes(caplog) == []
 
 
+@pytest.mark.usefixtures("lane")
 async def test_twenty_pipelined_streams_and_a_reset_leave_nothing(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,6 +260,7 @@ async def test_fifty_resets_at_once_do_no_harm(
     assert crashes(caplog) == []
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_bad_chunk_while_the_answer_waits_ends_that_request(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -263,6 +275,7 @@ async def test_a_bad_chunk_while_the_answer_waits_ends_that_request(
     assert crashes(caplog) == []
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_bug_of_ours_is_answered_and_logged_and_ends_nothing_else(
     live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from server.scripted import (
     stall_before_head,
 )
 from server.token_endpoint import ANSWER_BYTES_MAX, TokenEndpoint
-from server.upstream import HttpxUpstream, Upstreams, tls_context
+from server.upstream import DirectUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
 
 
@@ -30,7 +30,7 @@ class Scene:
         self.url = f"{url}/v1/oauth/token"
         self.upstream = upstream
         limits, tls = Limits(), tls_context("")
-        self.upstreams = Upstreams(lambda base_url: HttpxUpstream(base_url, limits, tls))
+        self.upstreams = Upstreams(lambda base_url: DirectUpstream(base_url, limits, tls))
         self.endpoint = TokenEndpoint(self.upstreams, lambda: seconds, "1.2.3")
 
     async def post(self) -> tuple[int, bytes]:

@@ -7,6 +7,7 @@ import functools
 import random
 import ssl
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ from server.scripted import (
     text_stream,
 )
 from server.upstream import (
-    HttpxUpstream,
+    DirectUpstream,
     Limits,
     Upstream,
     UpstreamFault,
@@ -31,6 +32,7 @@ from server.upstream import (
     Upstreams,
     tls_context,
 )
+from tests.kit.rounds import rounds
 
 REQUEST = UpstreamRequest("POST", b"/v1/messages?beta=true", [(b"x-api-key", b"k")], b"{}")
 
@@ -47,13 +49,19 @@ async def serving(
 
 
 @contextlib.asynccontextmanager
-async def client(base_url: str, **limits: float) -> AsyncGenerator[HttpxUpstream, None]:
+async def client(base_url: str, **limits: float) -> AsyncGenerator[DirectUpstream, None]:
     """What is tested."""
-    upstream = HttpxUpstream(base_url, Limits(**limits), tls_context(""))  # type: ignore[arg-type]
+    upstream = DirectUpstream(base_url, Limits(**limits), tls_context(""))  # type: ignore[arg-type]
     try:
         yield upstream
     finally:
         await upstream.aclose()
+
+
+def open_descriptors() -> int:
+    """Open files and sockets of this process; 0 where nobody tells."""
+    directory = Path("/proc/self/fd")
+    return len(list(directory.iterdir())) if directory.exists() else 0
 
 
 async def read(upstream: Upstream, request: UpstreamRequest = REQUEST) -> tuple[int, bytes]:
@@ -166,7 +174,7 @@ async def test_a_certificate_that_does_not_verify_is_its_own_kind() -> None:
     async with serving(scripted, server) as url:
         assert (await fault_of(url)).kind is FaultKind.CERTIFICATE
         with authority.cert_pem.tempfile() as file:
-            upstream = HttpxUpstream(url, Limits(), tls_context(file))
+            upstream = DirectUpstream(url, Limits(), tls_context(file))
             assert (await read(upstream))[0] == 200
             await upstream.aclose()
 
@@ -212,20 +220,36 @@ async def cancelled_at_random(upstream: Upstream, rng: random.Random, rounds: in
             await read(upstream)
 
 
-async def test_a_thousand_cancelled_requests_under_a_contended_limit_leak_nothing() -> None:
-    """Afterwards every place is free and every request is served."""
+@pytest.mark.sweep
+@pytest.mark.parametrize("secured", [False, True])
+async def test_cancelled_requests_under_a_contended_limit_leak_nothing(secured: bool) -> None:
+    """A thousand in each round, at any moment of a request; afterwards every place is free, every
+    request is served, and no descriptor is left."""
     scripted = ScriptedUpstream()
     scripted.default(text_stream("hello", events=3, pause=0.002))
-    rng = random.Random(7)
-    async with serving(scripted) as url:
-        async with client(url, max_connections=10, connect_timeout=5) as upstream:
+    authority, tls = trustme.CA(), None
+    if secured:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+    trusted = tls_context("")
+    authority.configure_trust(trusted)
+    async with serving(scripted, tls) as url:
+        descriptors = open_descriptors()
+        limits = Limits(max_connections=10, connect_timeout=5)
+        upstream = DirectUpstream(url, limits, trusted)
+        for seed in range(rounds(quick=1, full=20)):
+            rng = random.Random(seed)
             async with trio.open_nursery() as nursery:
                 for _ in range(40):
                     nursery.start_soon(cancelled_at_random, upstream, rng, 25)
+            assert upstream.in_use == 0
             for _ in range(20):
                 assert (await read(upstream))[0] == 200
+        assert upstream.pool.idle <= 10
+        await upstream.aclose()
         with trio.fail_after(5):
             await scripted.wait_until_closed()
+        assert open_descriptors() <= descriptors
 
 
 async def test_control_a_contended_pool_of_httpx_itself_dies_under_cancellation() -> None:
@@ -260,9 +284,9 @@ async def test_an_upstream_is_made_once_per_base_url_and_anew_after_a_change() -
     """Other limits count for new requests; the old client is given back to be closed."""
     made: list[str] = []
 
-    def make(base_url: str) -> HttpxUpstream:
+    def make(base_url: str) -> DirectUpstream:
         made.append(base_url)
-        return HttpxUpstream(base_url, Limits(), tls_context(""))
+        return DirectUpstream(base_url, Limits(), tls_context(""))
 
     upstreams = Upstreams(make)
     first = upstreams("http://a.test")

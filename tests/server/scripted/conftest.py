@@ -8,7 +8,8 @@ import httpx
 import pytest
 import trio
 
-from server.scripted import MemoryNetwork, ScriptedUpstream, memory_transport
+from server.scripted import MemoryNetwork, ScriptedUpstream
+from tests.kit.httpx_network import memory_transport
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from server.scripted import (
     Reset,
     ScriptedUpstream,
     Send,
-    memory_transport,
     no_answer,
     reset_before_head,
     stall_before_head,
     text_message,
     text_stream,
 )
+from tests.kit.httpx_network import Backend, memory_transport
 from tests.server.scripted.conversation import ASK, GET, events_of, read_until
 
 
@@ -65,7 +65,7 @@ async def test_a_client_that_cannot_write_ends_in_the_write_timeout(
         await trio.sleep_forever()
 
     network = MemoryNetwork(nursery, default=never_reads, buffer_bytes=1000)
-    stream = await network.connect_tcp("upstream.test", 80)
+    stream = await Backend(network).connect_tcp("upstream.test", 80)
     await stream.write(b"x" * 1000, timeout=20)
     start = trio.current_time()
     with pytest.raises(httpcore.WriteTimeout):
@@ -176,6 +176,6 @@ async def test_tls_runs_over_memory_and_a_bad_certificate_is_a_connect_error(
 
 
 async def test_the_backend_serves_a_bare_httpcore_pool_too(network: MemoryNetwork) -> None:
-    async with httpcore.AsyncConnectionPool(network_backend=network) as pool:
+    async with httpcore.AsyncConnectionPool(network_backend=Backend(network)) as pool:
         response = await pool.request("GET", "http://upstream.test/v1/models")
     assert response.status == 200

@@ -1,0 +1,96 @@
+"""Noticing that a client has left while its request is being served, without a task per request.
+
+The kernel tells it by itself: one epoll instance holds the sockets of all requests under way, and
+one task waits for that instance. It asks only for the end of the other side, so what a client sends
+ahead stays unread in its socket, which is the back-pressure. Where there is no epoll, or no socket,
+a request waits for its client by a task of its own (`Exchange.gone`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from server.exchange import Exchange
+from server.socket_stream import SocketStream
+
+
+class Departures:
+    """`run` must be running for anybody to be told."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll() if sys.platform == "linux" else None
+        self._left: dict[int, Callable[[], None]] = {}
+
+    def watch(self, stream: SocketStream, left: Callable[[], object]) -> Callable[[], None] | None:
+        """Calls `left` once the other side has closed, reset or ended its sending, or `stream` is
+        closed by somebody here; gives back how to end that. None where this is not possible."""
+        number, epoll = stream.socket.fileno(), self._epoll
+        if epoll is None or epoll.closed or number < 0:
+            return None
+
+        def end() -> None:
+            if self._left.get(number) is leave:
+                del self._left[number]
+                stream.on_close = None
+                with contextlib.suppress(OSError, ValueError):  # at the end of the program
+                    epoll.unregister(number)
+
+        def leave() -> None:
+            end()
+            left()
+
+        epoll.register(number, select.EPOLLRDHUP | select.EPOLLONESHOT)
+        self._left[number] = stream.on_close = leave
+        return end
+
+    async def run(self) -> None:
+        """Tells; until cancelled."""
+        if self._epoll is None:
+            return
+        with self._epoll:
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                for number, _ in self._epoll.poll(0):
+                    leave = self._left.get(number)
+                    if leave is not None:
+                        leave()
+
+
+@asynccontextmanager
+async def ended_by_departure(
+    exchange: Exchange, left: Callable[[], object]
+) -> AsyncGenerator[None, None]:
+    """The client's leaving calls `left` and cancels what runs inside, upstream call and all."""
+    over = False
+    with trio.CancelScope() as scope:
+
+        def leave() -> None:
+            if not over:
+                left()
+                scope.cancel()
+
+        watch: Callable[[Callable[[], object]], Callable[[], None] | None] | None
+        watch = getattr(exchange, "watch", None)
+        end = watch(leave) if watch is not None else None
+        if end is not None:
+            try:
+                yield
+            finally:
+                end()
+            return
+
+        async def wait() -> None:
+            await exchange.gone()
+            leave()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            yield
+            over = True
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,198 @@
+"""One connection to an upstream: a request goes out, an answer comes back, one after the other.
+
+Nothing in here waits in order to tidy up: closing is a system call, so whoever is cancelled at
+whatever moment leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from protocol.verdict import FaultKind
+from server.dialing import Dialed, Origin, close_now
+from server.http1_response import Malformed, ResponseBody, ResponseHead, head_end, read_head
+from server.socket_stream import RECEIVE_BYTES, SocketStream
+from server.upstream_port import UpstreamFault, UpstreamRequest
+
+WRITE_SECONDS = 60.0
+WRITE_PIECE_BYTES = 64 * 1024
+"""The write timeout covers one piece, so a slow line that moves is never cut."""
+
+INTERIM_RESPONSES_MAX = 20
+
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_MADE_HERE = frozenset({b"host", b"content-length", b"transfer-encoding"})
+
+
+class UpstreamConnection:
+    """`origin` is the only one whose requests it carries. The times are the pool's to note."""
+
+    def __init__(self, dialed: Dialed, origin: Origin) -> None:
+        self.stream = dialed.stream
+        self.origin = origin
+        self.served = 0
+        self.idle_since = 0.0
+        self.idle_since_wall = 0.0
+        self._quick = self.stream if isinstance(self.stream, SocketStream) else None
+        self._absolute = b"http://" + origin.authority if dialed.absolute else b""
+        self._headers = dialed.headers
+        self._received = b""
+        self._keeps = False
+        self._body: ResponseBody | None = None
+        self.heard = False
+        """Whether a byte of the current answer has come."""
+
+    @property
+    def reusable(self) -> bool:
+        """The last exchange came to its end, and the connection may have another."""
+        body = self._body
+        return self._keeps and body is not None and body.ended and body.exact
+
+    @property
+    def is_dead(self) -> bool:
+        """An idle connection on which something came: its end, or what nobody asked for."""
+        stream = self.stream
+        while isinstance(stream, trio.SSLStream):
+            # What was received and not yet decrypted is nowhere to be seen but there.
+            if stream.pending() or stream._incoming.pending:
+                return True
+            stream = stream.transport_stream
+        return bool(getattr(stream, "is_readable", False))
+
+    def close(self) -> None:
+        """At once. Idempotent."""
+        close_now(self.stream)
+
+    # -- the request
+
+    async def send(self, request: UpstreamRequest, target: bytes) -> None:
+        """Writes the request; returns early when an answer comes before its end.
+
+        Raises UpstreamFault. A write that breaks is no fault yet: the answer may say why.
+        """
+        self._keeps, self._body, self.heard = True, None, False
+        head = self._head(request, target)
+        body = request.body
+        if len(body) <= WRITE_PIECE_BYTES:
+            await self._write(head + body)
+            return
+        await self._write(head)
+        view = memoryview(body)
+        for place in range(0, len(view), WRITE_PIECE_BYTES):
+            if self._is_answered_early():
+                self._keeps = False  # the rest of the body is never sent
+                return
+            await self._write(view[place : place + WRITE_PIECE_BYTES])
+
+    def _is_answered_early(self) -> bool:
+        """Not told for TLS: there the bytes that wait may be session tickets."""
+        return not isinstance(self.stream, trio.SSLStream) and self.is_dead
+
+    def _head(self, request: UpstreamRequest, target: bytes) -> bytes:
+        method, body = request.method, request.body
+        lines = [
+            b"%b %b%b HTTP/1.1" % (method.encode("latin-1"), self._absolute, target),
+            b"Host: " + self.origin.authority,
+        ]
+        for name, value in self._headers:
+            lines.append(name + b": " + value)
+        for name, value in request.headers:
+            if name.lower() not in _MADE_HERE:
+                lines.append(name + b": " + value)
+        if body or method not in _BODILESS:
+            lines.append(b"Content-Length: %d" % len(body))
+        head = b"\r\n".join(lines)
+        # One look at the whole: whatever a header brought along, the lines are ours.
+        ends = len(lines) - 1
+        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+            raise UpstreamFault(FaultKind.PROTOCOL, "a line end or NUL inside of a header")
+        if lines[0].count(b" ") != 2:
+            raise UpstreamFault(FaultKind.PROTOCOL, "a space inside of a request target")
+        return head + b"\r\n\r\n"
+
+    async def _write(self, data: bytes | memoryview) -> None:
+        try:
+            sent = self._quick.send_nowait(data) if self._quick is not None else 0
+            if sent == len(data):
+                return
+            with trio.move_on_after(WRITE_SECONDS) as limit:
+                await self.stream.send_all(memoryview(data)[sent:])
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._keeps = False  # an early answer may be there to be read
+            return
+        if limit.cancelled_caught:
+            detail = f"the upstream took nothing for {WRITE_SECONDS:g} s"
+            raise UpstreamFault(FaultKind.TIMEOUT, detail)
+
+    # -- the answer
+
+    async def head(self, method: str, seconds: float) -> ResponseHead:
+        """The head of the answer, within `seconds`. Raises UpstreamFault."""
+        head: ResponseHead | None = None
+        with trio.CancelScope(deadline=trio.current_time() + seconds):
+            head = await self._read_head(method)
+        if head is None:
+            raise UpstreamFault(FaultKind.TIMEOUT, f"no answer within {seconds:g} s")
+        self._keeps = self._keeps and head.keeps
+        self._body = ResponseBody(head.length)
+        return head
+
+    async def _read_head(self, method: str) -> ResponseHead:
+        try:
+            for _ in range(INTERIM_RESPONSES_MAX):
+                while not (end := head_end(self._received)):
+                    self._received += await self._more()
+                block, self._received = self._received[:end], self._received[end:]
+                head = read_head(block, method)
+                if head.status >= 200:
+                    return head
+        except Malformed as error:
+            raise UpstreamFault(FaultKind.PROTOCOL, str(error)) from None
+        raise UpstreamFault(FaultKind.PROTOCOL, "interim responses without end")
+
+    async def _more(self) -> bytes:
+        try:
+            data = await self.stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise UpstreamFault(FaultKind.DISCONNECT, str(error) or "it broke") from None
+        if not data:
+            detail = "the upstream closed the connection without an answer"
+            raise UpstreamFault(FaultKind.DISCONNECT, detail)
+        self.heard = True
+        return bytes(data)
+
+    async def read(self, idle_timeout: float) -> bytes:
+        """What one read brings of the body; b"" at its end. Raises UpstreamFault."""
+        body = self._body
+        assert body is not None, "there is no head yet"
+        while not body.ended:
+            data, self._received = self._received, b""
+            if not data:
+                data = await self._receive(idle_timeout)
+            if not data:
+                self._keeps = False
+                if body.close():
+                    break
+                raise UpstreamFault(FaultKind.DISCONNECT, "the answer was cut off")
+            try:
+                piece = body.feed(data)
+            except Malformed as error:
+                raise UpstreamFault(FaultKind.PROTOCOL, str(error)) from None
+            if piece:
+                return piece
+        if self._received:
+            self._keeps = False  # more than was asked for
+        return b""
+
+    async def _receive(self, idle_timeout: float) -> bytes:
+        try:
+            if self._quick is not None:
+                try:
+                    return self._quick.receive_nowait()
+                except trio.WouldBlock:
+                    pass
+            with trio.CancelScope(deadline=trio.current_time() + idle_timeout):
+                return bytes(await self.stream.receive_some(RECEIVE_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise UpstreamFault(FaultKind.DISCONNECT, str(error) or "it broke") from None
+        raise UpstreamFault(FaultKind.TIMEOUT, f"no byte for {idle_timeout:g} s")
