@@ -31,6 +31,8 @@ class Management(Protocol):
 
     def actors(self) -> list[Views]: ...
 
+    async def models(self) -> list[Views]: ...
+
     async def requests(self, limit: int) -> list[Views]: ...
 
     async def request(self, request_id: str) -> Views: ...
@@ -105,6 +107,10 @@ def _add_views(routes: Blueprint, management: Management) -> None:
     @routes.get("/status/actors")
     async def actors() -> Response:
         return reply({"actors": management.actors()})
+
+    @routes.get("/status/models")
+    async def models() -> Response:
+        return reply({"models": await management.models()})
 
     @routes.get("/status/requests")
     async def requests() -> Response:

@@ -41,6 +41,7 @@ from protocol.verdict import SUCCESS
 from server.attempt import Failed
 from server.attempt_trace import About, AttemptTrace
 from server.budget import BodyBudget
+from server.foreign import Foreign
 from server.intake import Refused
 from server.record import Record
 from server.renewing import renewed, time_left
@@ -58,7 +59,8 @@ TELL_SECONDS = 5.0
 class Ports(msgspec.Struct, frozen=True):
     """What a request needs of the rest of the program.
 
-    `wall_clock` gives epoch seconds; `patience` gives `max_wait` and `max_hold`.
+    `wall_clock` gives epoch seconds; `patience` gives `max_wait` and `max_hold`; without `foreign`
+    there is nobody but the accounts.
     """
 
     dispatcher: Mailbox[DispatcherMessage]
@@ -74,6 +76,7 @@ class Ports(msgspec.Struct, frozen=True):
     refresh: Mailbox[RefreshMessage]
     refresh_policy: Callable[[], Refresh]
     dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
+    foreign: Foreign | None = None
     trace: AttemptTrace | None = None
 
     def upstream_for(self, lease: Lease, record: Record) -> Upstream:

@@ -31,6 +31,7 @@ class Record:
         self.began = trio.current_time()
         self.asked = Peek()
         self.account: str | None = None
+        self.provider: str | None = None
         self.status: int | None = None
         self.attempts = 0
         self.terminal = "refused"
@@ -102,8 +103,11 @@ class Record:
             path=plain(scrub(head.path)) or "",
             dialect="openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
             model=plain(self.asked.model),
-            served_model=plain(self.served_model or self.asked.model) if self.account else None,
+            served_model=plain(self.served_model or self.asked.model)
+            if self.account or self.provider
+            else None,
             account=self.account,
+            provider=self.provider,
             client=plain(head.text(b"user-agent")),
             session=plain(head.text(b"x-claude-code-session-id")),
             agent=plain(head.text(b"x-claude-code-agent-id")),

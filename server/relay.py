@@ -26,9 +26,12 @@ from server.authored import author, refused, request_id_header, unreachable
 from server.delivery import Delivery
 from server.departures import ended_by_departure
 from server.desk import Desk, Ports, Tried
+from server.elsewhere import Elsewhere
+from server.entry import enter
 from server.exchange import ClientGone, Exchange
 from server.held_stream import HeldStream
 from server.intake import Body, Refused
+from server.provider_outcome import dry
 from server.record import Record
 from server.upstream_port import UpstreamRequest, UpstreamResponse
 
@@ -72,7 +75,9 @@ class _Relay:
         self._waited = 0.0
         self._hops = Hops()
         self._asked = Asked()
+        self._repeatable = False
         self._delivery: Delivery | None = None
+        self._elsewhere: Elsewhere | None = None
 
     async def serve(self, ask: Acquire) -> None:
         """Until the client has an answer, the upstream's or one of ours."""
@@ -83,8 +88,14 @@ class _Relay:
 
     async def _serve(self, ask: Acquire) -> None:
         self._record.asked = peek(self._body)
-        self._asked = asked(ask.route, self._record.asked.model, self._exchange.head.headers)
-        ask = msgspec.structs.replace(ask, model=self._asked.model, betas=self._asked.betas)
+        entry = await enter(self._exchange, self._body, ask, self._ports.foreign, self._record)
+        if entry.answered or (entry.elsewhere is not None and await entry.elsewhere.before()):
+            return
+        self._elsewhere = entry.elsewhere
+        self._exchange, self._body = entry.answering, entry.body
+        self._asked = asked(entry.ask.route, entry.ask.model, self._exchange.head.headers)
+        ask = msgspec.structs.replace(entry.ask, betas=self._asked.betas)
+        self._repeatable = ask.route.repeatable
         outcome = await self._acquire(ask)
         while True:
             if isinstance(outcome, Refusal):
@@ -136,7 +147,7 @@ class _Relay:
         return lease, result
 
     def _may_repeat(self) -> bool:
-        return self._record.route.repeatable and not self._exhausted()
+        return self._repeatable and not self._exhausted()
 
     def _exhausted(self) -> bool:
         limit = self._ports.attempts_max()
@@ -271,7 +282,14 @@ class _Relay:
         return await self._desk.earliest(msgspec.structs.replace(ask, tried=()))
 
     async def _give_up(self, last: Failed | None, refusal: Refusal | None) -> None:
-        """The upstream's own first answer, if there was one; else one of ours."""
+        """A fallback, else the upstream's own first answer, if there was one; else one of ours."""
+        foreign = self._ports.foreign
+        pool = foreign is None or foreign.pool()
+        if self._elsewhere is not None and dry(last, self._first, refusal, pool=pool):
+            why = refusal.message if refusal else last.detail if last else ""
+            if await self._elsewhere.after(why, self._exchange):
+                return
+            self._exchange = self._elsewhere.answering(self._exchange)
         told = self._first
         if last is not None and last.verdict.action is Action.DELIVER:
             told = last

@@ -32,7 +32,7 @@ from protocol.config.schema import settings
 from protocol.secrets import scrub
 from supervisor.effective import render_effective
 from supervisor.environment_accounts import environment_accounts
-from supervisor.not_yet import ignored_keys, refused_keys
+from supervisor.not_yet import refused_keys
 
 __all__ = [
     "APPLICATION",
@@ -42,7 +42,6 @@ __all__ = [
     "default_file",
     "find_file",
     "load",
-    "not_yet",
     "render_effective",
     "state_directory",
 ]
@@ -132,14 +131,6 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     if named:
         return Path(named).expanduser().absolute()
     return Path(platformdirs.user_state_dir(APPLICATION, appauthor=False))
-
-
-def not_yet(loaded: Loaded) -> tuple[str, ...]:
-    """A warning for each key that was written but has no effect in this version."""
-    return tuple(
-        f"{path} has no effect in this version ({loaded.origins.get(path, 'file')})"
-        for path in ignored_keys(loaded.config, loaded.origins)
-    )
 
 
 def _read(path: Path) -> dict[str, object]:

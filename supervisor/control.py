@@ -25,9 +25,11 @@ from protocol import status_view as views
 from protocol.credentials import OAUTH
 from protocol.dispatch import DispatchState
 from protocol.errors import Problem
+from protocol.providers import fallback_view, redirect_view
 from protocol.question import Question
 from protocol.status_view import Clocks, utc
 from server.app import NotPossible, find_account
+from server.provider_models import own_models
 from supervisor.engine import Supervisor
 from supervisor.instance import Instance
 from supervisor.parts import Parts
@@ -63,6 +65,7 @@ class Control:
         """`GET /status`."""
         parts, instance = self._parts, self._instance
         pool = views.pool_view(await self._pool(), self._clocks())
+        providers = await parts.foreign.known()
         path = parts.config_path()
         return {
             "version": instance.version,
@@ -78,9 +81,9 @@ class Control:
                 "loaded_at": utc(parts.loaded_at),
                 "error": parts.config_error,
             },
-            "redirect": {"active": False, "since": None, "reason": None},
+            "redirect": redirect_view(providers.redirecting),
             "accounts": self._with_metadata(pool["accounts"]),
-            "fallback": [],
+            "fallback": fallback_view(parts.config, providers, self._clocks()),
             "actors": self.actors(),
             "log": {"dropped_lines": parts.dropped.total},
             "client": parts.client_status(),
@@ -94,6 +97,10 @@ class Control:
     def actors(self) -> list[dict[str, Any]]:
         """`GET /status/actors`."""
         return views.actors_view(self._engine.statuses(trio.current_time()))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """`GET /status/models`: what the model list has beside Anthropic's own."""
+        return own_models(self._parts.config, await self._parts.foreign.known())
 
     async def requests(self, limit: int) -> list[dict[str, Any]]:
         """The newest request lines, newest first."""

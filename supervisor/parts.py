@@ -31,6 +31,7 @@ from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
 from protocol.credentials import Known
 from protocol.gate import Rules
 from protocol.identity import login_name
+from protocol.providers import ProvidersMessage
 from protocol.quota_file import restored
 from protocol.secrets import Secret
 from protocol.status_view import Clocks
@@ -44,6 +45,7 @@ from server.upstream_port import Limits
 from supervisor import logs, quota_memory
 from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
+from supervisor.foreign import foreign_of
 from supervisor.logins import Logins
 from supervisor.quota_memory import QuotaMemory
 from supervisor.roster import Roster
@@ -108,12 +110,14 @@ class Parts:
         self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
+        self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
         self.dropped = DroppedLines()
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
         self._trust = trust_anchors(config)
         self.upstreams = Upstreams(self._upstream_maker())
         self._salt = secrets.token_bytes(16)
+        self.foreign = foreign_of(self)
         self.door = Door(self._ports(), self._gate_rules, self._salt)
         self.connections: Connections | None = None
         self.connections_limit = sys.maxsize
@@ -285,6 +289,7 @@ class Parts:
             refresh_policy=lambda: self.config.refresh,
             dropped=self.dropped,
             trace=AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock),
+            foreign=self.foreign,
         )
 
 
@@ -325,7 +330,9 @@ def _without_what_needs_a_restart(now: Config, wanted: Config) -> Config:
 
 
 def _base_urls(config: Config) -> set[str]:
-    return {config.upstream.base_url, *(spec.base_url for spec in derive.account_specs(config))}
+    accounts = (spec.base_url for spec in derive.account_specs(config))
+    providers = (provider.base_url for provider in config.providers)
+    return {config.upstream.base_url, *accounts, *providers}
 
 
 async def _close_when_idle(upstream: DirectUpstream) -> None:

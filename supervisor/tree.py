@@ -23,7 +23,9 @@ from actors.log_rotator import LogRotatorActor, RotationRules
 from actors.loop_lag import LoopLagActor
 from actors.mailbox import Mailbox
 from actors.messages import AccountMessage
+from actors.model_lists import ModelListsActor
 from actors.probe import ProbeActor
+from actors.providers import ProvidersActor
 from actors.quota_store import QuotaStoreActor
 from actors.refresh import RefreshActor
 from actors.runtime import Run
@@ -33,6 +35,9 @@ from actors.vault import VaultActor
 from protocol import derive
 from protocol.accounts import AccountSpec
 from protocol.client_plan import LONGEST_RELEASE
+from protocol.config import Config
+from protocol.config.model import Provider
+from server.provider_models import list_of
 from server.quota_probe import QuotaProbe
 from server.token_endpoint import TokenEndpoint
 from supervisor.child import ChildSpec, GroupSpec
@@ -52,6 +57,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     watcher = ConfigWatcherActor(
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
     )
+    providers, model_lists = _providers(parts)
     front_end = FrontEndActor(parts.listening_socket, parts.admit, close)
     loop_lag = LoopLagActor()
     parts.loop_lag = loop_lag.lag
@@ -61,10 +67,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
 
     def account(spec: AccountSpec, mailbox: Mailbox[AccountMessage]) -> ChildSpec:
         actor = AccountActor(
-            spec,
-            parts.dispatcher,
-            lambda: derive.cooldown_policy(parts.config),
-            parts.recall,
+            spec, parts.dispatcher, lambda: derive.cooldown_policy(parts.config), parts.recall
         )
         return child(PREFIX + spec.name, actor.run, mailbox, redeliver=True)
 
@@ -79,6 +82,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         )),
         GroupSpec("routing", "one_for_one", (
             child("dispatcher", dispatcher.run, parts.dispatcher, redeliver=True),  # who serves
+            child("providers", providers.run, parts.providers, redeliver=True),  # the others
         )),
         GroupSpec("memory", "one_for_one", memory),           # quota and cooldowns in a file
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
@@ -90,6 +94,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
             child("probe", _probe(parts).run),                # quota while no traffic brings it
             child("config-watcher", watcher.run, parts.config_watcher),  # reloads
             child("usage-file", usage_file.run),              # quota, for status bars
+            child("model-lists", model_lists.run),            # what the providers have
             child("loop-lag", loop_lag.run),                  # how late the event loop is
         )),
         GroupSpec("streams", "one_for_one", (
@@ -116,6 +121,19 @@ def _dispatcher(parts: Parts) -> DispatcherActor:
 def _usage_file(parts: Parts) -> UsageFileActor:
     return UsageFileActor(
         parts.disk, parts.usage_places, parts.dispatcher, parts.wall_clock, parts.login_name
+    )
+
+
+def _providers(parts: Parts) -> tuple[ProvidersActor, ModelListsActor]:
+    def config() -> Config:
+        return parts.config
+
+    def listed(provider: Provider) -> Awaitable[tuple[str, ...] | None]:
+        return list_of(parts.foreign, provider)
+
+    return (
+        ProvidersActor(config, parts.dispatcher, parts.wall_clock),
+        ModelListsActor(config, listed, parts.providers),
     )
 
 

@@ -134,7 +134,7 @@ class Worker:
         self._lock = lock
         self._tls = tls
         self._guard = guard
-        self._warned = {*loaded.warnings, *configuration.not_yet(loaded)}
+        self._warned = set(loaded.warnings)
         self.parts = Parts(
             loaded.config,
             self._load,
@@ -272,7 +272,7 @@ class Worker:
             stored_accounts=self.parts.logins.stored_names(),
         )
         loaded = with_upstream(loaded, self._adopted)
-        warnings = {*loaded.warnings, *configuration.not_yet(loaded)}
+        warnings = set(loaded.warnings)
         for warning in sorted(warnings - self._warned):
             log.warning("%s", warning)
         self._warned = warnings

@@ -31,6 +31,7 @@ from server.scripted.errors import (
     unified_headers,
     window_spent,
 )
+from server.scripted.foreign import gemini_error, gemini_reply, openai_error, openai_reply
 from server.scripted.memory import MemoryStream, stream_pair
 from server.scripted.messages import (
     error_event,
@@ -85,12 +86,16 @@ __all__ = [
     "event",
     "forbidden",
     "gateway_page",
+    "gemini_error",
+    "gemini_reply",
     "json_answer",
     "key_limit_headers",
     "message",
     "message_events",
     "no_answer",
     "oauth_error",
+    "openai_error",
+    "openai_reply",
     "overloaded",
     "paced",
     "rate_limited",

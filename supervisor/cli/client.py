@@ -11,6 +11,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli import running
+from supervisor.cli.client_seed import seed_models
 from supervisor.cli.failure import Failure
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ def show() -> None:
         click.echo(f"held by the instance at {lease.url} (pid {pids}), {alive}")
         if client_settings.gone(lease.holder):
             click.echo("  put it back with `supervisor repair`")
+
+
+client.add_command(seed_models)
 
 
 def tell(done: Restored, *, nothing: str) -> None:

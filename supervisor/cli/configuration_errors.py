@@ -40,6 +40,6 @@ def load_or_fail(argument: Path | None, overrides: Mapping[str, object]) -> Load
         ) from invalid
     if unreadable:
         click.echo(f"warning: {unreadable}", err=True)
-    for warning in (*loaded.warnings, *configuration.not_yet(loaded)):
+    for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     return loaded

@@ -1,4 +1,7 @@
-"""The official OpenAI SDK through the proxy: chat completions pass through to the upstream."""
+"""The official OpenAI SDK with its own key: chat completions pass through to the upstream.
+
+With accounts they are translated: `test_openai_front.py`.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,12 @@ MODELS = {
 LIMIT = b'{"error":{"message":"slow down","type":"requests","param":null,"code":"rate_limit"}}'
 
 T = TypeVar("T")
+
+
+@pytest.fixture
+async def live(start: Start) -> Live:
+    """Without accounts the client's own key passes, and nothing is translated."""
+    return await start()
 
 
 async def using(live: Live, do: Callable[[openai.OpenAI], T], **options: Any) -> T:

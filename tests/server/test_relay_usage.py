@@ -171,7 +171,7 @@ async def test_the_openai_dialect_is_booked_without_what_came_from_its_cache(
     answer = stream([*said, b"data: [DONE]\n\n"])
     upstream = ScriptedUpstream()
     upstream.default(answer)
-    async with program_in_memory(ONE, upstream) as program:
+    async with program_in_memory("", upstream) as program:
         client = MemoryClient(await program.connect())
         received = await client.post("/v1/chat/completions", STREAM)
         assert received.body == answer.whole_body()

@@ -41,7 +41,23 @@ LOGIN = login("third") + "priority = 9\n" + SETTINGS
 """Of an account that serves nobody here, but whose token runs out while they work."""
 LOGIN_SECONDS = 603.0
 
-SWITCHED_ON = {"usage-file": '[client]\nusage_file = "/usage-status.md"\n'}
+PROVIDERS = """
+[[provider]]
+name = "lists"
+base_url = "http://lists.test/v1"
+[[provider]]
+name = "other"
+base_url = "http://other.test/v1"
+models = ["x"]
+[redirect]
+provider = "other"
+"""
+
+SWITCHED_ON = {
+    "usage-file": '[client]\nusage_file = "/usage-status.md"\n',
+    "providers": PROVIDERS,
+    "model-lists": PROVIDERS,
+}
 """What an actor needs to have something to do; only for its own sweep, since it asks all the time."""
 
 AWAITING = [
@@ -53,16 +69,18 @@ AWAITING = [
     "probe",
     "config-watcher",
     "usage-file",
+    "model-lists",
     "loop-lag",
     "settings-guard",
 ]
-"""The dispatcher has no await but its reading, which is what lets it answer at once; the front
+"""The dispatcher and the one that knows the providers have no await but their reading; the front
 end needs a real socket, and `test_acceptor.py` sweeps it. Vault and refresh do all that they wait
 for in tasks of their own; `tests/supervisor/test_logins.py` crashes those."""
 
 READS_MESSAGES = [
     "journal",
     "dispatcher",
+    "providers",
     "account/first",
     "account/second",
     "vault",

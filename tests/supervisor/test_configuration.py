@@ -20,7 +20,6 @@ from supervisor.configuration import (
     ConfigNotPermitted,
     Loaded,
     load,
-    not_yet,
     render_effective,
     state_directory,
 )
@@ -326,41 +325,6 @@ def test_an_impossible_key_of_the_environment_is_warned_of(files: Files) -> None
     (warning,) = loaded.warnings
     assert "ANTHROPIC_API_KEY" in warning
     assert CANARY not in warning
-
-
-@pytest.mark.parametrize(
-    ("text", "keys"),
-    [
-        ("", ()),
-        (ACCOUNT, ()),
-        ("[server]\nport = 1\n[cooldown]\nbase = 2\n[access]\ntoken = 't'", ()),
-        ('[routing]\nstrategy = "weighted"\naffinity_seconds = 9\nmax_attempts = 3', ()),
-        (
-            "[routing]\nswitch_at = {'5h' = 0.5}\nmax_wait = 1\nmax_hold = 1",
-            (),
-        ),
-        (ACCOUNT + "weight = 2\nrequests_per_minute = 5", ()),
-        (
-            '[[account]]\nname = "a"\ncredentials = "x"\nfollow = "never"',
-            (),
-        ),
-        ("[cooldown]\nladder = [1]", ()),
-        ("[refresh]\nahead = 1\n[oauth]\nclient_id = 'x'", ()),
-        ("[probe]\nenabled = false\n[client]\nmanage = false", ()),
-        ("[client]\nmanage = true\nreplace = true", ()),
-        ('[client]\nusage_file = ""', ()),
-        (
-            PROVIDER + '[[fallback]]\nprovider = "p"\nmodel = "m"\n'
-            '[[route]]\nmatch = "m"\nprovider = "p"\n[redirect]\nprovider = "p"',
-            ("provider[0]", "fallback[0]", "route[0]", "redirect.provider"),
-        ),
-        ("[models]\naliases = { a = 'b' }", ("models.aliases",)),
-        ("[server]\nexpress = true", ()),
-    ],
-)
-def test_what_this_version_ignores_is_said(files: Files, text: str, keys: tuple[str, ...]) -> None:
-    warnings = not_yet(files.load(text, WORK_KEY="k"))
-    assert sorted(warning.split()[0] for warning in warnings) == sorted(keys)
 
 
 WHOLE = """

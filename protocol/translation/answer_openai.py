@@ -1,0 +1,185 @@
+"""Anthropic's answers as Chat Completions gives them: the OpenAI front (`wire.md` B5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.sse import Event
+
+Json = dict[str, Any]
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+DONE = b"data: [DONE]\n\n"
+
+
+def whole(message: Json, created: int) -> Json:
+    """A complete message as a chat completion; `created` in epoch seconds."""
+    words: list[str] = []
+    thoughts: list[str] = []
+    calls: list[Json] = []
+    for block in message.get("content") or ():
+        match block.get("type"):
+            case "text":
+                words.append(block.get("text", ""))
+            case "thinking":
+                thoughts.append(block.get("thinking", ""))
+            case "tool_use":
+                arguments = msgspec.json.encode(block.get("input") or {}).decode()
+                function = {"name": block.get("name"), "arguments": arguments}
+                calls.append({"id": block.get("id"), "type": "function", "function": function})
+    said: Json = {"role": "assistant", "content": "".join(words) or None, "refusal": None}
+    if any(thoughts):
+        said["reasoning_content"] = "".join(thoughts)
+    if calls:
+        said["tool_calls"] = calls
+    return {
+        "id": message.get("id"),
+        "object": "chat.completion",
+        "created": created,
+        "model": message.get("model"),
+        "choices": [
+            {
+                "index": 0,
+                "message": said,
+                "logprobs": None,
+                "finish_reason": finish_reason(message.get("stop_reason")),
+            }
+        ],
+        "usage": usage_view(message.get("usage") or {}),
+    }
+
+
+class AnswerStream:
+    """Anthropic events in, chunks out; `DONE` is the caller's to send after the last."""
+
+    def __init__(self, created: int, *, include_usage: bool) -> None:
+        self._head: Json = {"id": "", "object": "chat.completion.chunk", "created": created}
+        self._include_usage = include_usage
+        self._usage: Json = {}
+        self._tools: dict[int, int] = {}
+        self.ended = False
+
+    def feed(self, event: Event) -> list[Json]:
+        """What no chunk can say (pings, signatures) is left out."""
+        if self.ended or not event.data:
+            return []
+        try:
+            data = msgspec.json.decode(event.data)
+        except (msgspec.DecodeError, RecursionError):
+            return []
+        return self.event(data) if isinstance(data, dict) else []
+
+    def event(self, data: Json) -> list[Json]:
+        """One decoded event."""
+        match data.get("type"):
+            case "message_start":
+                message = data.get("message") or {}
+                self._head |= {"id": message.get("id"), "model": message.get("model")}
+                self._usage |= message.get("usage") or {}
+                return [self._chunk({"role": "assistant", "content": ""})]
+            case "content_block_start":
+                return self._block(int(data.get("index", 0)), data.get("content_block") or {})
+            case "content_block_delta":
+                return self._delta(int(data.get("index", 0)), data.get("delta") or {})
+            case "message_delta":
+                # Cumulative: a later number replaces an earlier one (`peers.md` P19).
+                told = data.get("usage") or {}
+                self._usage |= {key: value for key, value in told.items() if value is not None}
+                reason = finish_reason((data.get("delta") or {}).get("stop_reason"))
+                return [self._chunk({}, reason)]
+            case "message_stop":
+                self.ended = True
+                if not self._include_usage:
+                    return []
+                usage = usage_view(self._usage)
+                return [{**self._head, "choices": [], "usage": usage}]
+            case "error":
+                self.ended = True
+                return [error_view(data.get("error") or {})]
+        return []
+
+    def _block(self, index: int, block: Json) -> list[Json]:
+        if block.get("type") == "text" and block.get("text"):
+            return [self._chunk({"content": block["text"]})]
+        if block.get("type") != "tool_use":
+            return []
+        place = self._tools.setdefault(index, len(self._tools))
+        given = block.get("input")
+        # Some upstreams give the whole input at the start, and no deltas (`wire.md` A17).
+        arguments = msgspec.json.encode(given).decode() if given else ""
+        function = {"name": block.get("name"), "arguments": arguments}
+        call = {"index": place, "id": block.get("id"), "type": "function", "function": function}
+        return [self._chunk({"tool_calls": [call]})]
+
+    def _delta(self, index: int, delta: Json) -> list[Json]:
+        match delta.get("type"):
+            case "text_delta":
+                return [self._chunk({"content": delta.get("text", "")})]
+            case "thinking_delta":
+                return [self._chunk({"reasoning_content": delta.get("thinking", "")})]
+            case "input_json_delta" if index in self._tools:
+                function = {"arguments": delta.get("partial_json", "")}
+                return [
+                    self._chunk(
+                        {"tool_calls": [{"index": self._tools[index], "function": function}]}
+                    )
+                ]
+        return []
+
+    def _chunk(self, delta: Json, finish: str | None = None) -> Json:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        chunk = {**self._head, "choices": [choice]}
+        return {**chunk, "usage": None} if self._include_usage else chunk
+
+
+def finish_reason(stop_reason: object) -> str:
+    """An unknown reason is an end like another."""
+    return FINISH_REASONS.get(str(stop_reason), "stop")
+
+
+def usage_view(usage: Json) -> Json:
+    """OpenAI's prompt tokens include the cached ones; Anthropic's input does not."""
+    read = usage.get("cache_read_input_tokens") or 0
+    written = usage.get("cache_creation_input_tokens") or 0
+    prompt = (usage.get("input_tokens") or 0) + read + written
+    completion = usage.get("output_tokens") or 0
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
+    }
+
+
+def error_view(error: Json) -> Json:
+    """An Anthropic error in OpenAI's shape, in the same words."""
+    kind = error.get("type")
+    return {"error": {"message": error.get("message"), "type": kind, "param": None, "code": kind}}
+
+
+def error_body(body: bytes) -> bytes:
+    """An Anthropic error answer in OpenAI's shape; what is none, or has it already, stays as it is."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return body
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict) or "param" in error:
+        return body
+    return msgspec.json.encode(error_view(error))
+
+
+def encode_chunk(chunk: Json) -> bytes:
+    """One line of the stream."""
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"

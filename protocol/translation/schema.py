@@ -1,0 +1,198 @@
+"""A tool's JSON schema in the subset that Gemini takes (`wire.md` D1, `peers.md` P17).
+
+By allow-list: a keyword that is not known to be taken is left out. The result never demands what
+the original did not know, so a call that the model makes may still break the original's finer rules;
+the client checks those, as it does anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+DEPTH_MAX = 32
+"""References and nesting are followed so deep; what lies deeper is any object."""
+
+_COPIED = (
+    "title",
+    "description",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "minProperties",
+    "maxProperties",
+    "pattern",
+    "minimum",
+    "maximum",
+    "default",
+)
+_FORMATS = {
+    "string": {"date-time", "enum"},
+    "integer": {"int32", "int64"},
+    "number": {"float", "double"},
+}
+_TYPES = ("string", "number", "integer", "boolean", "array", "object")
+
+
+def cleaned(schema: Json) -> Json:
+    """The schema of a tool's input: always of type object."""
+    found = _clean(schema, schema, 0)
+    found.pop("nullable", None)
+    if found.get("type") != "object":
+        # `anyOf` at the top, or no object at all: no target takes a call without named arguments.
+        merged = _merged(found.get("anyOf", ()))
+        kept = ("description", "properties", "required")
+        found = {"type": "object", **{key: merged[key] for key in kept if key in merged}}
+    return found
+
+
+def _clean(schema: Any, root: Json, depth: int) -> Json:
+    if not isinstance(schema, dict) or depth > DEPTH_MAX:
+        return {"type": "object"}
+    if isinstance(schema.get("$ref"), str):
+        target = _resolve(schema["$ref"], root)
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        return _clean({**target, **rest}, root, depth + 1)
+    if isinstance(schema.get("allOf"), list):
+        schema = _all_of(schema, root, depth)
+    found: Json = {key: schema[key] for key in _COPIED if key in schema}
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    kinds = schema.get("type")
+    kinds = list(kinds) if isinstance(kinds, list) else [kinds]
+    nullable = "null" in kinds or schema.get("nullable") is True
+    kinds = [kind for kind in kinds if kind in _TYPES]
+    if isinstance(branches, list) and branches:
+        nullable = _any_of(found, branches, root, depth) or nullable
+    elif len(kinds) > 1:
+        found["anyOf"] = [
+            _clean({**_bare(schema), "type": kind}, root, depth + 1) for kind in kinds
+        ]
+    else:
+        _of_kind(found, schema, kinds[0] if kinds else _guess(schema), root, depth)
+    if nullable:
+        found["nullable"] = True
+    return found
+
+
+def _any_of(found: Json, branches: list[Any], root: Json, depth: int) -> bool:
+    """Fills `found`; gives whether null was one of the branches."""
+    real = [b for b in branches if not (isinstance(b, dict) and b.get("type") == "null")]
+    clean = [_clean(branch, root, depth + 1) for branch in real]
+    if len(clean) == 1:
+        found.update({**clean[0], **found})
+    elif clean:
+        found["anyOf"] = clean
+    return len(real) < len(branches)
+
+
+def _of_kind(found: Json, schema: Json, kind: str, root: Json, depth: int) -> None:
+    found["type"] = kind
+    if schema.get("format") in _FORMATS.get(kind, ()):
+        found["format"] = schema["format"]
+    _limits(found, schema, kind)
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if isinstance(values, list) and values and kind not in ("object", "array"):
+        # Enumerations are strings there; a client that wanted a number reads it from the string.
+        found["enum"] = [_word(value) for value in values if value is not None]
+        found["type"] = "string"
+        for key in ("minimum", "maximum", "default"):
+            found.pop(key, None)
+    if kind == "array":
+        found["items"] = _clean(schema.get("items") or {"type": "string"}, root, depth + 1)
+    if kind == "object":
+        properties = schema.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
+        if properties:
+            found["properties"] = {
+                name: _clean(value, root, depth + 1) for name, value in properties.items()
+            }
+        required = schema.get("required")
+        known = (
+            [name for name in required if name in properties] if isinstance(required, list) else []
+        )
+        if known:
+            found["required"] = known
+
+
+def _limits(found: Json, schema: Json, kind: str) -> None:
+    """Exclusive bounds have no word there; for whole numbers the next one inside says the same."""
+    step = 1 if kind == "integer" else 0
+    low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if isinstance(low, int | float) and not isinstance(low, bool):
+        found.setdefault("minimum", low + step)
+    if isinstance(high, int | float) and not isinstance(high, bool):
+        found.setdefault("maximum", high - step)
+
+
+def _all_of(schema: Json, root: Json, depth: int) -> Json:
+    parts = [part for part in schema["allOf"] if isinstance(part, dict)]
+    resolved = [_resolved(part, root, depth) for part in parts]
+    own = {key: value for key, value in schema.items() if key != "allOf"}
+    return _merged([*resolved, own])
+
+
+def _resolved(part: Json, root: Json, depth: int) -> Json:
+    for _ in range(DEPTH_MAX - min(depth, DEPTH_MAX)):
+        if not isinstance(part.get("$ref"), str):
+            break
+        part = {**_resolve(part["$ref"], root), **{k: v for k, v in part.items() if k != "$ref"}}
+    return part
+
+
+def _merged(parts: Any) -> Json:
+    """All of `parts` at once: properties and demands together, else the last word holds."""
+    merged: Json = {}
+    for part in parts:
+        properties = {**merged.get("properties", {}), **_mapping(part.get("properties"))}
+        required = [*merged.get("required", []), *_sequence(part.get("required"))]
+        merged.update(part)
+        if properties:
+            merged["properties"] = properties
+        if required:
+            merged["required"] = list(dict.fromkeys(required))
+    return merged
+
+
+def _mapping(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _sequence(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _bare(schema: Json) -> Json:
+    return {key: value for key, value in schema.items() if key not in ("description", "title")}
+
+
+def _guess(schema: Json) -> str:
+    """The type of a schema that names none."""
+    if "properties" in schema:
+        return "object"
+    if "items" in schema:
+        return "array"
+    values = [schema["const"]] if "const" in schema else _sequence(schema.get("enum"))
+    if values and all(isinstance(value, bool) for value in values):
+        return "boolean"
+    return "string" if values or not schema.get("additionalProperties") else "object"
+
+
+def _resolve(reference: str, root: Json) -> Json:
+    """A reference inside of the document; nothing for one that leads nowhere."""
+    place: Any = root
+    if reference == "#":
+        return root
+    if not reference.startswith("#/"):
+        return {}
+    for step in reference[2:].split("/"):
+        step = step.replace("~1", "/").replace("~0", "~")
+        place = place.get(step) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else {}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

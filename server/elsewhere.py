@@ -1,0 +1,319 @@
+"""The other upstreams of one request: those before the accounts, and those after them.
+
+`protocol.destination` says where it may go. Nothing is sent to the client before somebody serves;
+if nobody does, it sees the first choice's own answer. One exception: a provider that refuses the
+request itself (too long, a part that it does not know). Only the client can mend that, so it is told.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import trio
+
+from actors.asking import insist
+from actors.mailbox import AskFailed
+from protocol.asked import Asked
+from protocol.config.model import Provider
+from protocol.destination import Destination
+from protocol.errors import Problem, answer
+from protocol.headers import to_client
+from protocol.limits_evidence import read_retry_after
+from protocol.providers import (
+    Fault,
+    ProviderFailed,
+    Providers,
+    ProviderServed,
+    provider_named,
+)
+from protocol.secrets import scrub
+from protocol.translation.provider_error import ProviderError
+from protocol.translation.refusal import Untranslatable
+from protocol.usage import UsageMeter, meter_for
+from server.attempt import Failed, Served, attempt
+from server.authored import author, request_id_header
+from server.delivery import Delivery
+from server.exchange import Exchange
+from server.foreign import ASK_SECONDS, Foreign
+from server.held_stream import HeldStream
+from server.kept_stream import KeptStream
+from server.provider_attempt import Spoken, converse, failed
+from server.provider_outcome import judged, resting
+from server.provider_request import same_dialect, translated
+from server.record import Record
+from server.upstream_port import UpstreamRequest, UpstreamResponse
+
+
+class Inbound(msgspec.Struct, frozen=True):
+    """The request as Anthropic's dialect has it, and, where it came in OpenAI's, as it came.
+
+    `refusal`: it cannot be told in Anthropic's dialect, and why.
+    """
+
+    exchange: Exchange
+    body: bytes
+    raw: tuple[Exchange, bytes] | None = None
+    refusal: Problem | None = None
+
+
+class Elsewhere:
+    """`exchange` is the one to answer on, also when the accounts serve after all."""
+
+    def __init__(
+        self,
+        inbound: Inbound,
+        foreign: Foreign,
+        record: Record,
+        state: Providers,
+        destinations: tuple[Destination, ...],
+    ) -> None:
+        self.exchange = inbound.exchange
+        self._inbound = inbound
+        self._foreign = foreign
+        self._config = foreign.config()
+        self._record = record
+        self._state = state
+        self._destinations = destinations
+        self._kept: KeptStream | None = None
+        self._first: Failed | Problem | None = None
+        self._refused: Failed | Problem | None = None
+        self._on_its_way: str = ""
+
+    async def before(self) -> bool:
+        """The providers that come before the accounts; True when the client has its answer."""
+        places = [place for place, one in enumerate(self._destinations) if one.accounts]
+        first = self._destinations[: places[0]] if places else self._destinations
+        if not first:
+            return False
+        if await self._any_of(first):
+            return True
+        if not places:
+            await self._conclude()
+        self._record.provider = None
+        return not places
+
+    async def after(self, why: str, exchange: Exchange) -> bool:
+        """The fallbacks, when the accounts could not serve because of `why`; they may have opened
+        a stream on `exchange` meanwhile."""
+        self._on_its_way = why
+        if self._inbound.raw is None or exchange is not self._inbound.raw[0]:
+            self.exchange = exchange
+            self._kept = exchange if isinstance(exchange, KeptStream) else None
+        places = [place for place, one in enumerate(self._destinations) if one.accounts]
+        rest = self._destinations[places[-1] + 1 :] if places else ()
+        fallen = self._record.account
+        if rest and await self._any_of(rest):
+            return True
+        if self._first is not None or self._refused is not None:
+            await self._conclude()
+            return True
+        self._record.account, self._record.provider = fallen, None
+        return False
+
+    def answering(self, exchange: Exchange) -> Exchange:
+        """`exchange`, or what a ping has opened in its place."""
+        return self.exchange if self._is_open() else exchange
+
+    def _is_open(self) -> bool:
+        """Whether the client has seen a head already, without anybody having served."""
+        if self._kept is not None:
+            return self._kept.opened
+        return isinstance(self.exchange, HeldStream)
+
+    async def _conclude(self) -> None:
+        """Nobody served: the client gets what only it can mend, else the first choice's answer."""
+        told = self._refused or self._first or Problem(502, "no provider could be asked")
+        if isinstance(told, Problem):
+            await author(self.exchange, self._record, told)
+            return
+        if told.status is None:
+            problem = Problem(502, f"the provider could not be reached: {scrub(told.detail)}")
+            await author(self.exchange, self._record, problem)
+            return
+        headers = [*to_client(told.headers, self._added(None))]
+        length = (b"content-length", str(len(told.body)).encode())
+        headers = [pair for pair in headers if pair[0].lower() != b"content-length"] + [length]
+        if told.verdict.retry_after is not None and read_retry_after(told.headers) is None:
+            headers.append((b"retry-after", str(max(int(told.verdict.retry_after), 1)).encode()))
+        record = self._record
+        record.error_type = told.error.type or None
+        record.reason = f"{self._reason_told()}: {told.detail}"
+        record.bytes_out = len(told.body)
+        record.first_byte_at = trio.current_time()
+        await self.exchange.start(told.status, headers)
+        await self.exchange.send(told.body)
+        record.delivered = True
+        record.ended("upstream_error", told.status)
+        await self.exchange.finish()
+
+    # --- the providers, one after the other
+
+    async def _any_of(self, destinations: tuple[Destination, ...]) -> bool:
+        """Those that rest after a fault of theirs come last, those that are limited not at all."""
+        now = trio.current_time()
+        rests = {one: self._state.rest(one.provider, now) for one in destinations}
+        ready = [one for one in destinations if rests[one] is None]
+        doubtful = [one for one in destinations if (rest := rests[one]) and not rest.firm]
+        for destination in [*ready, *doubtful]:
+            if await self._serves(destination):
+                return True
+        if not ready and not doubtful and destinations[0].reason != "fallback":
+            one = destinations[0]
+            rest = rests[one]
+            if rest is not None:
+                self._first = self._first or resting(one.provider, rest, now)
+        return False
+
+    async def _serves(self, destination: Destination) -> bool:
+        provider = provider_named(self._config, destination.provider)
+        if provider is None:
+            return False
+        record = self._record
+        record.account, record.provider = None, provider.name
+        record.reason = self._reason(destination)
+        record.attempts += 1
+        record.trace.trying(f"{provider.name}/{destination.model}")
+        try:
+            result = await self._attempt(provider, destination)
+        except Untranslatable as refusal:
+            result = self._untranslatable(refusal)
+        if isinstance(result, Served):
+            record.served(result.terminal)
+            return True
+        record.trace.failed(result)
+        await self._report(provider, result)
+        if destination.reason != "fallback":
+            self._first = self._first or result
+        if result.verdict.reason == "request":
+            self._refused = self._refused or result
+        return False
+
+    def _untranslatable(self, refusal: Untranslatable) -> Failed:
+        problem = refusal.problem
+        made = answer(problem, self._record.request_id)
+        error = ProviderError(problem.status, problem.error_type, problem.message)
+        told = failed(error)
+        return msgspec.structs.replace(told, body=made.body, headers=made.headers)
+
+    async def _attempt(self, provider: Provider, destination: Destination) -> Failed | Served:
+        raw = self._inbound.raw
+        if provider.dialect == "openai" and raw is not None:
+            exchange, body = raw
+            if self._is_open():
+                exchange = HeldStream(exchange)
+            return await self._pass_through(provider, destination, exchange, body)
+        if self._inbound.refusal is not None:
+            raise Untranslatable(self._inbound.refusal.message)
+        if provider.dialect == "anthropic":
+            body = self._inbound.body
+            return await self._pass_through(provider, destination, self.exchange, body)
+        return await self._translate(provider, destination)
+
+    async def _translate(self, provider: Provider, destination: Destination) -> Failed | Served:
+        sent = translated(provider, destination.model, self._inbound.body, self._foreign.new_id())
+        spoken = Spoken()
+        opened: list[Delivery] = []
+
+        def open_delivery(headers: list[tuple[bytes, bytes]]) -> Delivery:
+            delivery = Delivery(
+                self.exchange,
+                200,
+                [*headers, *self._added(destination)],
+                lambda: self._good(provider, destination, 200),
+                self._record.complete,
+            )
+            opened.append(delivery)
+            return delivery
+
+        upstream = self._foreign.upstream(provider.base_url)
+        try:
+            if not sent.stream:
+                return await converse(upstream, sent, open_delivery, spoken)
+            if self._kept is None:
+                self.exchange = self._kept = KeptStream(self.exchange)
+            self._kept.added = self._added(destination)
+            async with self._kept.kept_alive():
+                return await converse(upstream, sent, open_delivery, spoken)
+        finally:
+            self._book(opened)
+            if spoken.usage is not None and opened and opened[-1].started:
+                self._record.usage = spoken.usage
+
+    async def _pass_through(
+        self, provider: Provider, destination: Destination, exchange: Exchange, body: bytes
+    ) -> Failed | Served:
+        record = self._record
+        stream = record.asked.stream
+        request: UpstreamRequest = same_dialect(provider, destination.model, body, stream=stream)
+        meter: UsageMeter | None = None
+        opened: list[Delivery] = []
+
+        def open_delivery(response: UpstreamResponse) -> Delivery:
+            nonlocal meter
+            meter = meter_for(record.route, response.headers, stream=stream)
+            delivery = Delivery(
+                exchange,
+                response.status,
+                to_client(response.headers, self._added(destination)),
+                lambda: self._good(provider, destination, response.status),
+                record.complete,
+                meter,
+            )
+            opened.append(delivery)
+            return delivery
+
+        try:
+            upstream = self._foreign.upstream(provider.base_url)
+            result = await attempt(
+                upstream, request, open_delivery, asked=Asked(destination.model), stream=stream
+            )
+        finally:
+            self._book(opened)
+            if meter is not None and opened and opened[-1].started:
+                record.metered(meter)
+                record.served_model = record.served_model or destination.model
+        return result if isinstance(result, Served) else judged(result)
+
+    def _good(self, provider: Provider, destination: Destination, status: int) -> None:
+        self._record.status = status
+        self._record.served_model = destination.model
+        if provider.name in self._state.rests:
+            try:
+                self._foreign.providers.tell_nowait(ProviderServed(provider.name))
+            except AskFailed:
+                return  # the program is stopping
+
+    def _book(self, opened: list[Delivery]) -> None:
+        if opened:
+            self._record.first_byte_at = opened[-1].started_at
+            self._record.bytes_out = opened[-1].bytes_out
+
+    async def _report(self, provider: Provider, result: Failed) -> None:
+        fault: Fault = result.verdict.reason  # type: ignore[assignment]
+        if fault in ("request", "model"):
+            return
+        event = ProviderFailed(provider.name, fault, result.verdict.retry_after)
+        try:
+            await insist(self._foreign.providers, event, timeout=ASK_SECONDS)
+        except AskFailed:
+            return  # the next request will find out for itself
+
+    # --- words
+
+    def _added(self, destination: Destination | None) -> list[tuple[bytes, bytes]]:
+        added = [
+            *request_id_header(self._record),
+            (b"x-supervisor-attempts", str(self._record.attempts).encode()),
+        ]
+        if destination is not None:
+            served = f"{destination.provider}/{destination.model}"
+            added.append((b"x-supervisor-fallback", served.encode("ascii", "backslashreplace")))
+        return added
+
+    def _reason(self, destination: Destination) -> str:
+        words = f"{destination.reason}: {destination.provider}/{destination.model}"
+        if destination.reason == "redirect":
+            return f"{words}, {self._state.redirecting.reason}"
+        return f"{words}, {self._on_its_way}" if self._on_its_way else words
+
+    def _reason_told(self) -> str:
+        return "the provider refuses the request" if self._refused else "the first choice's answer"

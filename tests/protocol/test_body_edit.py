@@ -1,0 +1,92 @@
+"""One thing in a body changes, and nothing else (`peers.md` P16, P21)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.body_edit import with_model, without_attribution
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "edited"),
+    [
+        (b'{"model":"a"}', b'{"model":"b"}'),
+        (b'{ "x" : 1.0, "model" :\n"a" , "y":"\\u00e9" }', b'{ "x" : 1.0, "model" :\n"b" , "y":"\\u00e9" }'),
+        (b'{"s":"\\"model\\":\\"a\\"","model":"a"}', b'{"s":"\\"model\\":\\"a\\"","model":"b"}'),
+        (b'{"tools":[{"model":"a"}],"model":"a"}', b'{"tools":[{"model":"a"}],"model":"b"}'),
+        (b'{"mod\\u0065l":"a","x":{"model":"a"}}', b'{"model":"b","x":{"model":"a"}}'),
+        (b'{"model":"b"}', b'{"model":"b"}'),
+        (b'{"model" : "\\u0062"}', b'{"model" : "\\u0062"}'),
+        (b'{"x":1}', b'{"x":1}'),
+        (b'["model"]', b'["model"]'),
+        (b'{"model":', b'{"model":'),
+        (b"\xff", b"\xff"),
+        (b"[" * 5000, b"[" * 5000),
+        (b'{"x":"\\ud83d","model":"a"}', b'{"x":"\\ud83d","model":"b"}'),
+    ],
+)  # fmt: skip
+def test_the_models_name_alone_is_replaced(body: bytes, edited: bytes) -> None:
+    assert with_model(body, "b") == edited
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.text(), st.text(min_size=1))
+def test_whatever_else_is_in_a_body_means_the_same(
+    document: dict[str, Any], before: str, after: str
+) -> None:
+    body = json.dumps({**document, "model": before}, indent=1).encode()
+    assert json.loads(with_model(body, after)) == {**json.loads(body), "model": after}
+
+
+@given(st.binary())
+def test_no_bytes_make_it_raise(body: bytes) -> None:
+    with_model(body, "x")
+    without_attribution(body)
+
+
+ATTRIBUTION = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cch=ab"}
+OTHER = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
+
+
+@pytest.mark.parametrize(
+    ("system", "left"),
+    [
+        ([ATTRIBUTION, OTHER], [OTHER]),
+        ([ATTRIBUTION], None),
+        (ATTRIBUTION["text"], None),
+        ([OTHER], [OTHER]),
+        ([{"type": "text", "text": "see x-anthropic-billing-header: x"}], ...),
+        ("plain", "plain"),
+    ],
+)
+def test_the_clients_word_on_itself_is_taken_out(system: object, left: object) -> None:
+    body = json.dumps({"system": system, "messages": [{"content": ATTRIBUTION["text"]}]}).encode()
+    edited = without_attribution(body)
+    if left is ...:
+        left = system
+    wanted = {"messages": [{"content": ATTRIBUTION["text"]}]}
+    if left is not None:
+        wanted["system"] = left  # type: ignore[assignment]
+    assert json.loads(edited) == wanted
+    if left == system:
+        assert edited == body
+
+
+def test_two_turns_have_the_same_beginning() -> None:
+    """So that the provider's prompt cache works, whatever the client says about itself."""
+    bodies = []
+    for stamp, turns in (("cch=1", ["a"]), ("cch=2", ["a", "b"])):
+        system = [{"type": "text", "text": f"x-anthropic-billing-header: {stamp}"}, OTHER]
+        body = json.dumps({"system": system, "messages": turns}).encode()
+        bodies.append(without_attribution(body))
+    assert bodies[1].startswith(bodies[0][: -len(b"]}")])

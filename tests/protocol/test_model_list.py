@@ -1,0 +1,118 @@
+"""One list of models, and the names on it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from anthropic.types import ModelInfo
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types import Model
+
+from protocol.model_list import Listed, anthropic_page, merged, openai_page, read_page
+from protocol.model_names import resolve, unwrap, without_long_context, wrap
+from protocol.token_estimate import estimated
+from tests.kit import corpus
+
+OPUS = {
+    "type": "model",
+    "id": "claude-opus-5-5",
+    "display_name": "Claude Opus 5.5",
+    "created_at": "2026-01-01T00:00:00Z",
+}
+FOREIGN = [Listed("gpt-5", "openai"), Listed("qwen3", "local")]
+
+
+def test_anthropic_comes_first_then_the_providers_then_the_aliases() -> None:
+    entries = merged([OPUS], FOREIGN, {"mine": "claude-opus-5-5"}, ())
+    assert [entry["id"] for entry in entries] == [
+        "claude-opus-5-5",
+        "claude-supervisor-gpt-5",
+        "claude-supervisor-qwen3",
+        "claude-supervisor-mine",
+    ]
+    # Read as the SDK reads: leniently, for the list is an open one.
+    shown = [ModelInfo.construct(**entry).display_name for entry in entries]
+    assert shown[1:] == ["gpt-5 (openai)", "qwen3 (local)", "mine = claude-opus-5-5"]
+
+
+def test_a_long_variant_is_offered_where_it_is_configured() -> None:
+    entries = merged([], FOREIGN, {}, ("gpt-*",))
+    assert [entry["id"] for entry in entries][:2] == [
+        "claude-supervisor-gpt-5",
+        "claude-supervisor-gpt-5[1m]",
+    ]
+
+
+def test_every_id_is_there_once_and_the_first_counts() -> None:
+    twice = [OPUS, {**OPUS, "display_name": "other"}]
+    assert [entry["display_name"] for entry in merged(twice, [], {}, ())] == ["Claude Opus 5.5"]
+
+
+def test_the_pages_have_the_shapes_of_their_dialects() -> None:
+    entries = merged([OPUS], FOREIGN, {}, ())
+    page = anthropic_page(entries)
+    assert (page["first_id"], page["last_id"]) == ("claude-opus-5-5", "claude-supervisor-qwen3")
+    assert anthropic_page([])["first_id"] is None
+    models = [Model.model_validate(entry, strict=True) for entry in openai_page(entries, 1)["data"]]
+    assert models[0].owned_by == "anthropic"
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        ({"object": "list", "data": [{"id": "gpt-5"}]}, ["gpt-5"]),
+        ({"models": [{"name": "models/gemini-3-pro"}]}, ["gemini-3-pro"]),
+        ({"data": ["x", {"id": 1}, {}]}, []),
+        ([], []),
+        (None, []),
+    ],
+)
+def test_a_provider_s_list_is_read_in_any_shape(document: object, names: list[str]) -> None:
+    assert read_page(document) == names
+
+
+@given(st.text(max_size=30))
+def test_a_name_finds_its_way_back(name: str) -> None:
+    if not name.startswith("claude-supervisor-"):
+        assert unwrap(wrap(name)) == name
+    assert "claude" in wrap(name).lower() or "anthropic" in wrap(name).lower()
+
+
+def test_an_alias_is_followed_once_and_a_circle_ends() -> None:
+    assert resolve("a", {"a": "b", "b": "a"}) == "b"
+    assert resolve("a", {"a": "claude-supervisor-gpt-5"}) == "gpt-5"
+    assert resolve("claude-supervisor-a", {"a": "gpt-5"}) == "gpt-5"
+    assert without_long_context("gpt-5[1m]") == "gpt-5"
+
+
+# ------------------------------------------------------------------------------------ the estimate
+
+
+@pytest.mark.parametrize("name", corpus.names("claude-code"))
+def test_the_estimate_is_above_what_any_common_tokeniser_finds(name: str) -> None:
+    fixture = corpus.load(name)
+    for exchange in range(len(fixture["exchanges"])):
+        body = corpus.request_body(fixture, exchange)
+        if body:
+            # The densest that is seen in practice: three characters to a token, all of them.
+            assert estimated(json.loads(body)) >= len(body) / 3
+
+
+def test_an_image_is_paid_by_what_it_shows_and_a_document_by_its_pages() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "A" * 1_000_000}
+    assert 6_000 <= estimated({"type": "image", "source": source}) < 10_000
+    pdf = {**source, "media_type": "application/pdf"}
+    assert estimated({"type": "document", "source": pdf}) > 100_000
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
+def test_every_document_has_an_estimate(document: object) -> None:
+    assert estimated(document) >= 1

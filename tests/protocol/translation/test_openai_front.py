@@ -1,0 +1,219 @@
+"""OpenAI's dialect in front: its requests as Anthropic's, Anthropic's answers as its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from protocol.sse import Event, EventScanner
+from protocol.translation import answer_openai
+from protocol.translation.answer_openai import AnswerStream, whole
+from protocol.translation.read_openai import JSON_MODE, read_request
+from protocol.translation.refusal import Untranslatable
+from tests.kit import corpus
+
+
+def asked(**fields: Any) -> dict[str, Any]:
+    return read_request(
+        {"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "hi"}], **fields}
+    )
+
+
+def test_the_least_request_gets_the_limit_that_anthropic_demands() -> None:
+    assert asked() == {
+        "model": "claude-opus-5-5",
+        "max_tokens": 16_384,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+    }
+
+
+def test_a_conversation_with_calls_is_understood() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    found = asked(
+        messages=[
+            {"role": "system", "content": "be kind"},
+            {"role": "developer", "content": "and brief"},
+            {"role": "user", "content": "go"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "done"},
+            {"role": "user", "content": "and?"},
+        ]
+    )
+    assert found["system"] == "be kind\n\nand brief"
+    assert found["messages"][1] == {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}}],
+    }
+    assert found["messages"][2]["content"] == [
+        {
+            "type": "tool_result",
+            "tool_use_id": "c1",
+            "content": [{"type": "text", "text": "done"}],
+        },
+        {"type": "text", "text": "and?"},
+    ]
+
+
+def test_images_come_by_data_or_by_url() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+        {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+    ]
+    content = asked(messages=[{"role": "user", "content": parts}])["messages"][0]["content"]
+    assert [block["source"] for block in content] == [
+        {"type": "base64", "media_type": "image/png", "data": "AA"},
+        {"type": "url", "url": "https://x/y.png"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ("auto", {"type": "auto"}),
+        ("required", {"type": "any"}),
+        ("none", {"type": "none"}),
+        ({"type": "function", "function": {"name": "f"}}, {"type": "tool", "name": "f"}),
+    ],
+)
+def test_tools_and_their_choice(choice: Any, told: Any) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    found = asked(tools=[tool], tool_choice=choice)
+    assert found["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+    assert found["tool_choice"] == told
+
+
+def test_one_call_at_a_time() -> None:
+    tool = {"type": "function", "function": {"name": "f"}}
+    found = asked(tools=[tool], parallel_tool_calls=False)
+    assert found["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+
+
+def test_sampling_stops_and_effort_have_their_places() -> None:
+    found = asked(temperature=1.7, top_p=0.5, stop="x", reasoning_effort="low", max_tokens=5)
+    assert found["temperature"] == 1.0
+    assert found["top_p"] == 0.5
+    assert found["stop_sequences"] == ["x"]
+    assert found["output_config"] == {"effort": "low"}
+    assert found["max_tokens"] == 5
+
+
+def test_json_mode_is_asked_for_in_words_and_a_schema_in_its_field() -> None:
+    assert asked(response_format={"type": "json_object"})["system"] == JSON_MODE
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+    assert asked(response_format=schema)["output_config"] == {
+        "format": {"type": "json_schema", "schema": {"type": "object"}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"n": 2}, "n: only one answer"),
+        ({"logprobs": True}, "logprobs: "),
+        ({"functions": [{}]}, "functions: is the old form; use tools"),
+        ({"messages": [{"role": "robot"}]}, "messages[0].role: 'robot' is not known"),
+        ({"tools": [{"type": "custom"}]}, "tools[0].type: 'custom' is not known"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            "messages[0].content[0].type: 'input_audio' is not known",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_refused_by_its_place(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(Untranslatable) as refusal:
+        asked(**fields)
+    assert refusal.value.problem.message.startswith(told)
+
+
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-opus-5-5",
+    "content": [
+        {"type": "thinking", "thinking": "hm", "signature": "sig"},
+        {"type": "text", "text": "Hello"},
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}},
+    ],
+    "stop_reason": "tool_use",
+    "usage": {
+        "input_tokens": 10,
+        "cache_read_input_tokens": 5,
+        "cache_creation_input_tokens": 1,
+        "output_tokens": 3,
+    },
+}
+
+
+def test_a_whole_answer_is_one_that_the_sdk_accepts() -> None:
+    completion = ChatCompletion.model_validate(whole(MESSAGE, 1), strict=True)
+    choice = completion.choices[0]
+    assert choice.message.content == "Hello"
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls is not None
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens == 16
+    assert completion.usage.total_tokens == 19
+
+
+def streamed(wire: bytes, *, include_usage: bool = True) -> list[ChatCompletionChunk]:
+    scanner, stream = EventScanner(), AnswerStream(1, include_usage=include_usage)
+    chunks = [chunk for event in scanner.feed(wire) for chunk in stream.feed(event)]
+    return [ChatCompletionChunk.model_validate(chunk, strict=True) for chunk in chunks]
+
+
+def recorded(name: str) -> bytes:
+    response = corpus.load(name)["exchanges"][0]["response"]
+    return "".join(response["sse"]).encode()
+
+
+def test_a_recorded_stream_becomes_chunks_that_the_sdk_accepts() -> None:
+    chunks = streamed(recorded("claude-code/tool_turn"))
+    arguments = "".join(
+        call.function.arguments or ""
+        for chunk in chunks
+        for choice in chunk.choices
+        for call in choice.delta.tool_calls or ()
+        if call.function
+    )
+    assert json.loads(arguments)
+    assert chunks[-1].usage is not None
+    assert chunks[-1].choices == []
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "tool_calls"
+
+
+def test_usage_is_told_only_when_it_was_asked_for() -> None:
+    chunks = streamed(recorded("claude-code/tool_turn"), include_usage=False)
+    assert all(chunk.usage is None for chunk in chunks)
+
+
+def test_an_error_in_mid_stream_is_in_openai_s_shape() -> None:
+    stream = AnswerStream(1, include_usage=False)
+    data = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
+    assert stream.feed(Event("error", json.dumps(data).encode())) == [
+        {
+            "error": {
+                "message": "busy",
+                "type": "overloaded_error",
+                "param": None,
+                "code": "overloaded_error",
+            }
+        }
+    ]
+
+
+def test_an_error_answer_keeps_its_words() -> None:
+    body = b'{"type":"error","error":{"type":"not_found_error","message":"no model"}}'
+    assert json.loads(answer_openai.error_body(body))["error"]["message"] == "no model"
+    assert answer_openai.error_body(b"<html>") == b"<html>"
+
+
+@given(st.binary(max_size=100))
+def test_no_bytes_of_an_upstream_make_it_fail(junk: bytes) -> None:
+    AnswerStream(1, include_usage=True).feed(Event("x", junk))
+    answer_openai.error_body(junk)

@@ -1,0 +1,177 @@
+"""Tool schemas in the subset that Gemini takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.translation.schema import cleaned
+from tests.kit import corpus
+
+KNOWN = {
+    "type",
+    "format",
+    "title",
+    "description",
+    "nullable",
+    "enum",
+    "maxItems",
+    "minItems",
+    "properties",
+    "required",
+    "minProperties",
+    "maxProperties",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "anyOf",
+    "default",
+    "items",
+    "minimum",
+    "maximum",
+}
+"""The fields of the API's own Schema (google-genai's types.Schema)."""
+
+
+def strict(schema: Any) -> None:
+    """Refuses what the API refuses."""
+    assert isinstance(schema, dict)
+    assert set(schema) <= KNOWN
+    assert ("anyOf" in schema) != ("type" in schema)
+    if "type" in schema:
+        assert schema["type"] in ("string", "number", "integer", "boolean", "array", "object")
+    assert ("items" in schema) == (schema.get("type") == "array")
+    assert set(schema.get("required", ())) <= set(schema.get("properties", ()))
+    for value in schema.get("enum", ()):
+        assert isinstance(value, str)
+        assert schema["type"] == "string"
+    for inner in schema.get("properties", {}).values():
+        strict(inner)
+    for inner in [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())]:
+        strict(inner)
+
+
+def of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The cleaned schema of one property."""
+    found = cleaned({"type": "object", "properties": {"a": schema}})
+    strict(found)
+    inner: dict[str, Any] = found["properties"]["a"]
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string", "minLength": 1}, {"type": "string", "minLength": 1}),
+        ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+        (
+            {"type": ["string", "integer"]},
+            {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+        ),
+        ({"const": "x"}, {"type": "string", "enum": ["x"]}),
+        ({"type": "integer", "enum": [1, 2]}, {"type": "string", "enum": ["1", "2"]}),
+        ({"enum": [True, False]}, {"type": "string", "enum": ["true", "false"]}),
+        ({"enum": ["a", None]}, {"type": "string", "enum": ["a"]}),
+        ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "minimum": 1}),
+        ({"type": "number", "exclusiveMaximum": 2}, {"type": "number", "maximum": 2}),
+        ({"type": "array"}, {"type": "array", "items": {"type": "string"}}),
+        ({"type": "string", "format": "uri"}, {"type": "string"}),
+        (
+            {"type": "string", "format": "date-time"},
+            {"type": "string", "format": "date-time"},
+        ),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "string", "nullable": True}),
+        (
+            {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+            {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+        ),
+        (
+            {"allOf": [{"properties": {"b": {"type": "string"}}}, {"required": ["b"]}]},
+            {"type": "object", "properties": {"b": {"type": "string"}}, "required": ["b"]},
+        ),
+        ({"type": "object", "required": ["gone"]}, {"type": "object"}),
+        ({}, {"type": "string"}),
+    ],
+)
+def test_a_keyword_has_its_counterpart(schema: Any, expected: Any) -> None:
+    assert of(schema) == expected
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    schema = {"type": "object", "$schema": "x", "additionalProperties": False, "x-mine": 1}
+    assert cleaned(schema) == {"type": "object"}
+
+
+def test_a_reference_is_written_out() -> None:
+    found = cleaned(
+        {
+            "type": "object",
+            "properties": {"a": {"$ref": "#/$defs/p", "description": "here"}},
+            "$defs": {"p": {"type": "string", "description": "there"}},
+        }
+    )
+    assert found["properties"]["a"] == {"type": "string", "description": "here"}
+
+
+def test_a_reference_to_itself_ends_somewhere() -> None:
+    tree = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+    strict(cleaned(tree))
+
+
+@pytest.mark.parametrize("reference", ["#/nowhere", "http://elsewhere/x", "#/properties/a"])
+def test_a_reference_that_leads_nowhere_is_no_failure(reference: str) -> None:
+    strict(cleaned({"type": "object", "properties": {"a": {"$ref": reference}}}))
+
+
+def test_every_tool_of_claude_code_passes_the_strict_reader() -> None:
+    seen: set[str] = set()
+    for name in corpus.names("claude-code"):
+        fixture = corpus.load(name)
+        for exchange in range(len(fixture["exchanges"])):
+            body = json.loads(corpus.request_body(fixture, exchange) or b"{}")
+            for tool in body.get("tools", ()):
+                if "input_schema" in tool:
+                    strict(cleaned(tool["input_schema"]))
+                    seen.add(tool["name"])
+    assert {"Bash", "Edit", "Read", "Write", "Agent", "ReportFindings"} <= seen
+
+
+_keywords = {
+    "type": st.sampled_from(["string", "number", "integer", "boolean", "array", "object", "null"])
+    | st.lists(st.sampled_from(["string", "integer", "null", "object", "strange"]), max_size=3)
+    | st.integers(),
+    "enum": st.lists(st.none() | st.booleans() | st.integers() | st.text(max_size=3), max_size=3),
+    "const": st.integers() | st.text(max_size=3),
+    "required": st.lists(st.sampled_from(["a", "b", "c"]), max_size=2) | st.just("a"),
+    "exclusiveMinimum": st.integers() | st.booleans(),
+    "format": st.sampled_from(["int32", "email", "date-time"]),
+    "$ref": st.sampled_from(["#", "#/properties/a", "#/$defs/x", "x"]),
+    "additionalProperties": st.booleans(),
+}
+_schemas = st.recursive(
+    st.fixed_dictionaries({}, optional=_keywords),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            **_keywords,
+            "properties": st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+            "items": inner,
+            "anyOf": st.lists(inner, max_size=2),
+            "oneOf": st.lists(inner, max_size=2),
+            "allOf": st.lists(inner, max_size=2),
+            "$defs": st.dictionaries(st.just("x"), inner, max_size=1),
+        },
+    ),
+    max_leaves=12,
+)
+
+
+@given(_schemas)
+def test_every_schema_becomes_one_that_is_taken(schema: dict[str, Any]) -> None:
+    found = cleaned(schema)
+    strict(found)
+    assert found["type"] == "object"

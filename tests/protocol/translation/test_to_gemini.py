@@ -1,0 +1,152 @@
+"""What Gemini is asked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from protocol.translation.read_anthropic import read_request
+from protocol.translation.refusal import Untranslatable
+from protocol.translation.to_gemini import UNSIGNED, write_request
+from tests.kit import corpus
+from tests.protocol.translation.test_to_openai import BASH, CALL, PDF, PNG, turn
+
+
+def sent(model: str = "gemini-3-pro", **fields: Any) -> dict[str, Any]:
+    request = {
+        "model": "claude-opus-5-5",
+        "max_tokens": 100,
+        "messages": [{"role": "user", "content": "hi"}],
+        **fields,
+    }
+    return write_request(read_request(request), model)
+
+
+def test_the_least_request() -> None:
+    assert sent(system="be kind") == {
+        "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "systemInstruction": {"parts": [{"text": "be kind"}]},
+        "generationConfig": {"maxOutputTokens": 100},
+    }
+
+
+def test_a_call_and_its_result() -> None:
+    contents = sent(messages=turn({"content": "a.txt"}), tools=[BASH])["contents"]
+    assert contents[1:] == [
+        {
+            "role": "model",
+            "parts": [
+                {
+                    "functionCall": {"name": "Bash", "args": {"command": "ls"}},
+                    "thoughtSignature": UNSIGNED,
+                }
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [{"functionResponse": {"name": "Bash", "response": {"output": "a.txt"}}}],
+        },
+    ]
+
+
+def test_a_signature_goes_back_with_its_call() -> None:
+    signed = {**CALL, "extra_content": {"google": {"thought_signature": "c2ln"}}}
+    contents = sent(messages=turn({"content": "x"}, signed))["contents"]
+    assert contents[1]["parts"][0]["thoughtSignature"] == "c2ln"
+
+
+def test_models_before_3_want_no_signature() -> None:
+    contents = sent("gemini-2.5-pro", messages=turn({"content": "x"}))["contents"]
+    assert "thoughtSignature" not in contents[1]["parts"][0]
+
+
+def test_a_failed_tool_is_an_error_in_the_response() -> None:
+    contents = sent(messages=turn({"content": "no", "is_error": True}))["contents"]
+    assert contents[2]["parts"][0]["functionResponse"]["response"] == {"error": "no"}
+
+
+def test_images_and_documents_are_inline() -> None:
+    contents = sent(messages=[{"role": "user", "content": [PNG, PDF]}])["contents"]
+    assert contents[0]["parts"] == [
+        {"inlineData": {"mimeType": "image/png", "data": "AA"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "BB"}},
+    ]
+
+
+def test_what_lies_elsewhere_is_refused_by_its_token() -> None:
+    image = {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}
+    with pytest.raises(Untranslatable, match="capability_rejected: image_block"):
+        sent(messages=[{"role": "user", "content": [image]}])
+
+
+def test_neighbours_of_one_role_are_one_entry() -> None:
+    contents = sent(
+        messages=[
+            {"role": "user", "content": "a"},
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "b"},
+        ]
+    )["contents"]
+    assert [entry["role"] for entry in contents] == ["user"]
+    assert [part["text"] for part in contents[0]["parts"]] == [
+        "a",
+        "<system-reminder>\ns\n</system-reminder>",
+        "b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ({"type": "auto"}, {"mode": "AUTO"}),
+        ({"type": "any"}, {"mode": "ANY"}),
+        ({"type": "none"}, {"mode": "NONE"}),
+        (
+            {"type": "tool", "name": "Bash"},
+            {"mode": "ANY", "allowedFunctionNames": ["Bash"]},
+        ),
+    ],
+)
+def test_a_choice_of_tools_has_its_mode(choice: Any, told: Any) -> None:
+    request = sent(tools=[BASH], tool_choice=choice)
+    assert request["toolConfig"] == {"functionCallingConfig": told}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "told"),
+    [
+        ("gemini-3-pro", "low", {"includeThoughts": True, "thinkingLevel": "LOW"}),
+        ("gemini-3-pro", "max", {"includeThoughts": True, "thinkingLevel": "HIGH"}),
+        ("gemini-2.5-pro", "low", {"includeThoughts": True, "thinkingBudget": 2048}),
+        ("gemini-2.5-pro", "high", {"includeThoughts": True, "thinkingBudget": -1}),
+        ("gemini-2.0-flash", "high", None),
+    ],
+)
+def test_effort_is_told_in_the_words_of_the_line(model: str, effort: str, told: Any) -> None:
+    generation = sent(model, output_config={"effort": effort})["generationConfig"]
+    assert generation.get("thinkingConfig") == told
+
+
+def test_a_schema_for_the_answer() -> None:
+    schema = {"type": "object"}
+    generation = sent(output_config={"format": {"type": "json_schema", "schema": schema}})[
+        "generationConfig"
+    ]
+    assert generation["responseJsonSchema"] == schema
+    assert generation["responseMimeType"] == "application/json"
+
+
+@pytest.mark.parametrize("name", corpus.names("claude-code"))
+def test_claude_code_s_requests_can_be_asked_with_roles_in_turn(name: str) -> None:
+    fixture = corpus.load(name)
+    for exchange in range(len(fixture["exchanges"])):
+        body = json.loads(corpus.request_body(fixture, exchange) or b"{}")
+        body.pop("safeguards", None)
+        if "max_tokens" in body:
+            roles = [
+                c["role"] for c in write_request(read_request(body), "gemini-3-pro")["contents"]
+            ]
+            assert all(a != b for a, b in itertools.pairwise(roles))
