@@ -64,7 +64,7 @@ class Keeper:
         self._unserved_since: float | None = 0.0
         self._finish_at: float | None = None
         self._restored = False
-        """By us, since a worker served."""
+        """By us, since a worker served, something that was ours until then."""
         self._kill_at: float | None = None
         self._stopping = False
         self._signals = 0
@@ -224,8 +224,6 @@ class Keeper:
         self._listening.close()
         self._stopping, self._start_at, self._code = True, None, code
         self._restore()
-        if self._at_once:
-            self._finish_at = None
 
     def _stop(self, number: int) -> None:
         # Counted here, and not whether it stops already: a service manager that signals every
@@ -244,7 +242,8 @@ class Keeper:
                 self._worker.signal(signal.SIGTERM)
         elif self._signals > 1 and not self._at_once:
             self._at_once = True
-            self._finish_at = None  # stays due, and is done by the next start or a repair
+            if self._finish_at is not None:
+                self._finish_at = self._now
             if self._worker is not None:
                 log.warning("stopping at once")
                 self._kill_at = self._now + AT_ONCE_SECONDS
@@ -258,21 +257,26 @@ class Keeper:
         self._restored = False
 
     def _restore(self) -> None:
-        self._restored = True
-        if self._say(self._client.restore):
-            self._finish_at = self._now + self._plan.release_after
+        restored = self._say(self._client.restore)
+        if restored is None:
+            return
+        # Who was not pointed here, or went elsewhere, is not pointed by what comes later.
+        self._restored = self._restored or bool(restored.changed)
+        if restored.pending:
+            # At once means without the wait that lets running sessions see the first step.
+            self._finish_at = self._now + (0.0 if self._at_once else self._plan.release_after)
 
-    def _say(self, step: Callable[[], Restored]) -> bool:
-        """Does it; whether another step is due."""
+    def _say(self, step: Callable[[], Restored]) -> Restored | None:
+        """Does it, and says what came of it; None where that failed."""
         try:
             restored = step()
         except Exception:
             # Whatever it is, the port must still be kept or closed.
             log.error("the client's settings could not be put back", exc_info=True)
-            return False
+            return None
         for message in restored.messages:
             log.warning("%s", message)
-        return restored.pending
+        return restored
 
     # --- signals
 

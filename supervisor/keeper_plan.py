@@ -20,6 +20,10 @@ class Restored(Protocol):
     def pending(self) -> bool:
         """There is a second step, due `release_after` seconds later."""
 
+    @property
+    def changed(self) -> Sequence[str]:
+        """The files in which something was put back."""
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -220,3 +220,24 @@ async def test_after_a_crash_it_goes_on_and_the_client_stays_where_it_is(
     async with running(world):
         await trio.sleep(5)
         assert world.clients.done == []
+
+
+async def test_after_the_keeper_has_put_back_it_points_again_and_a_stranger_is_heard_as_before(
+    autojump_clock: object, world: World
+) -> None:
+    async with running(world):
+        world.clients.taken = "it was put back by hand"
+        await trio.sleep(20)
+        assert world.view["state"] == "stood back", "the control: nobody has told it yet"
+        world.clients.taken = ""
+        world.clients.reachable = False
+        world.actor.point_again()
+        await trio.sleep(2)
+        assert world.clients.what == ["pointed"], "not at a closed door"
+        world.clients.reachable = True
+        await trio.sleep(2)
+        assert world.view["state"] == "pointed"
+        world.clients.taken = "changed by somebody else"
+        await trio.sleep(20)
+        assert world.view["state"] == "stood back"
+        assert world.clients.what == ["pointed", "pointed"]

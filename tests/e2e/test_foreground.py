@@ -8,7 +8,7 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,19 @@ class Terminal:
     def bring_back(self) -> None:
         os.write(self._foreground, b"f")
 
+    def close(self) -> None:
+        """The window goes, and whatever runs in it is told so."""
+        os.dup2(self._foreground, self._keys)
+
 
 @contextlib.asynccontextmanager
-async def in_a_terminal(config: Path, state: Path) -> AsyncGenerator[Terminal]:
+async def in_a_terminal(
+    config: Path,
+    state: Path,
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
+) -> AsyncGenerator[Terminal]:
+    """Without a `command`, the program with a stand-in for the client."""
     keys, attached = os.openpty()
     told, tell = os.pipe()
     settings = termios.tcgetattr(attached)
@@ -74,8 +84,8 @@ async def in_a_terminal(config: Path, state: Path) -> AsyncGenerator[Terminal]:
     options: dict[str, Any] = {
         "stdin": attached,
         "pass_fds": (told,),
-        "command": ("-c", SHELL, *with_client()),
-        "environment": {"FOREGROUND": str(told)},
+        "command": ("-c", SHELL, *(command or with_client())),
+        "environment": {"FOREGROUND": str(told), **(environment or {})},
     }
     try:
         async with listening(config, state=state, **options) as process:

@@ -34,6 +34,7 @@ class Restored(msgspec.Struct, frozen=True):
 
     messages: tuple[str, ...] = ()
     pending: bool = False
+    changed: tuple[str, ...] = ()
 
 
 def history(state: Path) -> list[Change]:
@@ -59,9 +60,10 @@ def write(state: Path, what: str) -> None:
 
 def restore(state: Path, *, pending: bool = False) -> Restored:
     """As the real one: may be done again, and does nothing then."""
-    if pointed(state):
-        write(state, "restore")
-    return Restored(pending=pending)
+    if not pointed(state):
+        return Restored(pending=pending)
+    write(state, "restore")
+    return Restored(pending=pending, changed=("settings",))
 
 
 def finish(state: Path) -> Restored:

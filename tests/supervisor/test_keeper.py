@@ -37,8 +37,9 @@ QUICK = RestartLimit(backoff=0.01, maximum=0.02)
 class Restored:
     messages = ("told",)
 
-    def __init__(self, pending: bool) -> None:
+    def __init__(self, pending: bool, changed: bool = True) -> None:
         self.pending = pending
+        self.changed = ("settings",) if changed else ()
 
 
 class Kept:
@@ -49,6 +50,7 @@ class Kept:
         self.did: list[str] = []
         self.times: dict[str, float] = {}
         self.pending = False
+        self.changed = True
 
     def run(
         self,
@@ -86,7 +88,7 @@ class Kept:
 
     def _step(self, what: str) -> Restored:
         self._do(what)
-        return Restored(self.pending and what == "restore")
+        return Restored(self.pending and what == "restore", self.changed)
 
 
 @pytest.fixture
@@ -127,9 +129,9 @@ def test_a_worker_that_ends_again_and_again_is_given_up_with_70_without_a_busy_l
     kept: Kept, caplog: pytest.LogCaptureFixture
 ) -> None:
     began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
-    assert kept.run(WORKER + "sys.exit(1)", limit=RestartLimit()) == 70
+    assert kept.run(WORKER + "sys.exit(1)", limit=RestartLimit(backoff=0.03)) == 70
     spent = time.monotonic() - began
-    assert 3.0 < spent < 12.0, "0.1 + 0.2 + 0.4 + 0.8 + 1.6 s, and six starts"
+    assert 0.9 < spent < 9.0, "0.03 + 0.06 + 0.12 + 0.24 + 0.48 s, and six starts"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - used < 0.05 * spent
     said = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
     assert len(said) == 1
@@ -171,6 +173,29 @@ def test_a_worker_that_serves_after_the_settings_were_put_back_is_told_to_point_
     )
     assert kept.run(worker, restore_after=0.35, release_after=1.5) == 0
     assert kept.did == ["restore", "announce", "restore", "finish"], "the first is not finished"
+
+
+def test_where_nothing_was_put_back_nobody_is_pointed_again(kept: Kept) -> None:
+    """Somebody may have decided against it while the worker served."""
+    kept.changed = False
+    worker = WORKER + (
+        "time.sleep(0.5)\nserve()\nline.settimeout(0.5)\n"
+        "try: sys.exit(77 if heard.readline() else 78)\n"
+        "except OSError: sys.exit(0)"
+    )
+    assert kept.run(worker, restore_after=0.2) == 0
+    assert kept.did == ["restore", "announce", "restore"]
+
+
+def test_a_second_signal_while_the_second_step_waits_does_it_at_once(kept: Kept) -> None:
+    kept.pending = True
+    send(signal.SIGTERM, after=1.0)()
+    send(signal.SIGTERM, after=1.5)()
+    began = time.monotonic()
+    worker = WORKER + "serve()\nsys.exit(70)"
+    assert kept.run(worker, release_after=60) == 70
+    assert kept.did == ["announce", "restore", "finish"]
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -237,8 +262,9 @@ def test_a_second_signal_does_not_wait_for_the_second_step(kept: Kept) -> None:
         send(signal.SIGTERM, after=0.1)()
 
     worker = STOPS.replace("sys.exit(0)", "time.sleep(0.3); sys.exit(0)")
-    assert kept.run(worker, on_ready=twice) == 0
-    assert kept.did == ["announce", "restore"], "it stays due for the next start"
+    assert kept.run(worker, on_ready=twice, release_after=60) == 0
+    assert kept.did == ["announce", "restore", "finish"]
+    assert kept.times["finish"] - kept.times["restore"] < 0.5
 
 
 def test_a_worker_that_drains_by_itself_has_the_port_closed_for_it(kept: Kept) -> None:
