@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from actors.credential_disk import CredentialDisk, Held
 from actors.renewal import Ask, Renewal, Unwritten, path_of, with_pair
+from protocol import dead_logins, token_file
 from protocol.credentials import Source, Subject
-from protocol.login import CredentialFileInvalid, CredentialsLocked
+from protocol.login import (
+    CredentialFileInvalid,
+    CredentialsLocked,
+    CredentialsUnusable,
+    token_digest,
+)
 from protocol.oauth import OAuthClient
 from protocol.refreshing import Outcome
+from protocol.token_file import TokenFile
 
 WRITES_MAX = 3
 """Tries in a row; somebody else may be writing the same file."""
@@ -46,6 +54,40 @@ class LoginWriter:
                 return done
         raise OSError(f"{path} changes all the time")
 
+    async def edit_store(self, edit: Callable[[TokenFile], TokenFile | None]) -> None:
+        """Puts into effect what `edit` makes of the store; None leaves it. Raises OSError and
+        CredentialsUnusable."""
+        path = self._store
+        async with self._disk.locked(path):
+            for _ in range(WRITES_MAX):
+                content = await self._disk.look(path)
+                if content is None:
+                    return
+                try:
+                    edited = edit(token_file.parse(content.data))
+                except CredentialFileInvalid as reason:
+                    raise CredentialsUnusable(f"{path} cannot be used: {reason}") from reason
+                if edited is None or await self._disk.replace(
+                    path, content.data, token_file.encode(edited)
+                ):
+                    return
+        raise OSError(f"{path} changes all the time")
+
+    async def declare_dead(
+        self, dead: Subject, notes: Path, also: frozenset[str] = frozenset()
+    ) -> None:
+        """Remembers that a login needs its owner: in the store, or for somebody else's file as a
+        digest in `notes`, with those in `also`. Raises OSError and CredentialsUnusable."""
+        if not dead.source.path:
+            await self.edit_store(lambda file: _declared(file, dead))
+            return
+        async with self._disk.locked(notes):
+            there = await self._disk.look(notes)
+            known = also | _digests(b"" if there is None else there.data)
+            data = dead_logins.encode(known, dead.digest)
+            if not await self._disk.replace(notes, None if there is None else there.data, data):
+                raise OSError(f"{notes} was changed by somebody else")
+
     async def _attempt(self, path: Path, unwritten: Unwritten) -> bool | None:
         content = await self._disk.look(path)
         before = None if content is None else content.data
@@ -60,15 +102,31 @@ class LoginWriter:
         return True if await self._disk.replace(path, before, data) else None
 
 
+def _declared(file: TokenFile, dead: Subject) -> TokenFile | None:
+    account = file.account(dead.name)
+    if account is None or token_digest(account.login.refresh_token) != dead.digest:
+        return None
+    return token_file.declared_dead(file, dead.name, account.login.refresh_token)
+
+
+def _digests(data: bytes) -> frozenset[str]:
+    try:
+        return dead_logins.decode(data)
+    except ValueError:
+        return frozenset()  # none yet, or broken: written anew
+
+
 async def renew_once(
     disk: CredentialDisk,
     store: Path,
+    notes: Path,
     subject: Subject,
     ask: Ask,
     client: OAuthClient,
     now: float,
 ) -> Outcome:
-    """One renewal where no program runs that would do it; `now` in epoch seconds.
+    """One renewal where no program runs that would do it; `now` in epoch seconds. A login that is
+    found dead is remembered in `notes` or the store.
 
     Raises OSError and CredentialsUnusable for the file.
     """
@@ -76,6 +134,9 @@ async def renew_once(
     renewal = Renewal(disk, store, ask, client, lambda: now, writer.write)
     try:
         async with writer.lock(subject.source) as held:
-            return await renewal.run(subject, held)
+            outcome = await renewal.run(subject, held)
     except CredentialsLocked as reason:
         return Outcome("busy", str(reason))
+    if outcome.kind == "dead" and outcome.digest == subject.digest:
+        await writer.declare_dead(subject, notes)
+    return outcome

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import trio
@@ -70,15 +71,16 @@ class Renewal:
             # Somebody may have used it and written what came for it: then that is the login now.
             before, now = await self._read(source)
             if token_digest(now.refresh_token) == token_digest(login.refresh_token):
-                return Outcome("dead", _told(outcome))
+                return _refused("dead", outcome, login)
             if now.refresh_token is None or (now.expires_at or 0.0) > self._wall_clock():
                 return Outcome("replaced")
-            outcome = await self._exchange(source, before, now, held)
+            login = now
+            outcome = await self._exchange(source, before, login, held)
             if not isinstance(outcome, Refused):
                 return outcome
             if outcome.dead:
-                return Outcome("dead", _told(outcome))
-        return Outcome("refused" if outcome.counts else "unreachable", _told(outcome))
+                return _refused("dead", outcome, login)
+        return _refused("refused" if outcome.counts else "unreachable", outcome, login)
 
     async def _exchange(
         self, source: Source, before: bytes, login: Login, held: Held
@@ -145,5 +147,8 @@ def _is_still(login: Login, subject: Subject) -> bool:
     return (found and found.secret) == (known and known.secret)
 
 
-def _told(refused: Refused) -> str:
-    return f"{refused.status} {refused.error}".strip()
+def _refused(
+    kind: Literal["dead", "refused", "unreachable"], refused: Refused, login: Login
+) -> Outcome:
+    told = f"{refused.status} {refused.error}".strip()
+    return Outcome(kind, told, digest=token_digest(login.refresh_token))

@@ -30,13 +30,7 @@ from actors.renewal import Ask, Renewal, Unwritten, path_of
 from actors.runtime import Context
 from protocol import token_file
 from protocol.credentials import Known, Source, Subject, subject
-from protocol.dead_logins import encode as encode_dead
-from protocol.login import (
-    CredentialFileInvalid,
-    CredentialsLocked,
-    CredentialsUnusable,
-    token_digest,
-)
+from protocol.login import CredentialsLocked, CredentialsUnusable
 from protocol.oauth import OAuthClient
 from protocol.refreshing import Outcome
 
@@ -209,16 +203,7 @@ class VaultActor:
         """It counts at once; a disk that refuses costs the memory of it in the next life."""
         self._publish(dead=self._state.dead | {dead.digest})
         try:
-            if dead.source.path:
-                digests = self._state.known.dead | self._state.dead
-                there = await self._disk.look(self._files.dead)
-                await self._disk.replace(
-                    self._files.dead,
-                    None if there is None else there.data,
-                    encode_dead(digests, dead.digest),
-                )
-            else:
-                await self._edit(lambda file: _declared(file, dead))
+            await self._writer.declare_dead(dead, self._files.dead, self._state.dead)
         except (OSError, CredentialsUnusable) as error:
             log.error("that account %s needs a login is not written: %s", dead.name, error)
         await self._look()
@@ -230,30 +215,8 @@ class VaultActor:
             return token_file.set_disabled(file, message.name, not message.enabled)
 
         try:
-            await self._edit(edit)
+            await self._writer.edit_store(edit)
         except (OSError, CredentialsUnusable) as error:
             return f"not written: {error}"
         await self._look()
         return ""
-
-    async def _edit(
-        self, edit: Callable[[token_file.TokenFile], token_file.TokenFile | None]
-    ) -> None:
-        path = self._files.store
-        async with self._disk.locked(path):
-            content = await self._disk.look(path)
-            if content is None:
-                return
-            try:
-                edited = edit(token_file.parse(content.data))
-            except CredentialFileInvalid as reason:
-                raise CredentialsUnusable(f"{path} cannot be used: {reason}") from reason
-            if edited is not None:
-                await self._disk.replace(path, content.data, token_file.encode(edited))
-
-
-def _declared(file: token_file.TokenFile, dead: Subject) -> token_file.TokenFile | None:
-    account = file.account(dead.name)
-    if account is None or token_digest(account.login.refresh_token) != dead.digest:
-        return None
-    return token_file.declared_dead(file, dead.name, account.login.refresh_token)

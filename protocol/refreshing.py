@@ -49,13 +49,14 @@ class Outcome(msgspec.Struct, frozen=True):
     """How a renewal ended. `subject` is the login as it is now, where that was read.
 
     renewed: the new pair is on the disk. replaced: somebody else's is there. dead: the endpoint does
-    not know the refresh token any more. refused: 4xx. unreachable: the endpoint gave no answer, or
+    not know the refresh token any more. refused: 4xx. `digest` is of the token that these two are about. unreachable: the endpoint gave no answer, or
     one that is its own fault. busy: another process renews it. unusable: the file cannot be used.
     """
 
     kind: Literal["renewed", "replaced", "dead", "refused", "unreachable", "busy", "unusable"]
     detail: str = ""
     subject: Subject | None = None
+    digest: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -223,6 +224,19 @@ def asked(
     return "no"
 
 
+def held_back(subject: Subject, wall: float) -> str:
+    """Why a login is not renewed, not even by hand; "" when nothing stands against it."""
+    if subject.needs_login:
+        return "it needs a login"
+    if subject.source.follow == "always":
+        return 'Claude Code alone may renew it (follow = "always")'
+    if not subject.digest:
+        return "it has no refresh token"
+    if subject.source.follow == "auto" and subject.changed_at + UNCHANGED_SECONDS > wall:
+        return "its file was changed less than a minute ago: Claude Code looks after it"
+    return ""
+
+
 def begun(state: Refreshing, name: str) -> Refreshing:
     """Its renewal is under way."""
     return _with(state, name, msgspec.structs.replace(state.entries[name], in_flight=True))
@@ -243,6 +257,9 @@ def ended(
     entry = msgspec.structs.replace(entry, in_flight=False)
     if outcome.subject is not None:
         entry = _learned(entry, outcome.subject, clocks, draw)
+    if outcome.digest not in ("", entry.subject.digest):
+        # Its owner logged in again just then: what was said of the old token says nothing of his.
+        outcome = Outcome("replaced")
     if outcome.kind in ("renewed", "replaced"):
         note = f"account {name}: the login was renewed" if outcome.kind == "renewed" else ""
         again = clocks.monotonic + INTERVAL_SECONDS

@@ -38,6 +38,12 @@ from protocol.secrets import Secret
 VERSION = 1
 KINDS = ("api_key", "token", "oauth")
 FOLLOW = ("auto", "always", "never")
+_SECRETS = ("accessToken", "refreshToken", "expiresAt", "scopes", "clientId", "email")
+KEYS = frozenset(
+    ("kind", *_SECRETS, "disabled", "needsLogin", "needsLoginOf", "credentials", "follow")
+)
+"""What an entry says of its credential: none of it holds for another one."""
+
 API_KEY_PREFIX = "sk-ant-api"
 
 
@@ -101,7 +107,7 @@ def encode(file: TokenFile) -> bytes:
 
 
 def put(file: TokenFile, account: StoredAccount) -> TokenFile:
-    """With this account, new or in place of the one of its name, whose unknown keys stay.
+    """With this account, new or in place of the one of its name, of which only unknown keys stay.
 
     Raises CredentialFileInvalid for a name or a secret that could not be read back.
     """
@@ -112,10 +118,9 @@ def put(file: TokenFile, account: StoredAccount) -> TokenFile:
         raise CredentialFileInvalid(f"account {account.name!r} would have no credential")
     document = copy.deepcopy(dict(file.document))
     known = document["accounts"].get(account.name)
-    kept = {} if not isinstance(known, dict) else known
-    document["accounts"][account.name] = kept | _entry(account)
-    if not account.login.needs_login:
-        document["accounts"][account.name].pop("needsLoginOf", None)
+    kept = known if isinstance(known, dict) else {}
+    unknown = {key: value for key, value in kept.items() if key not in KEYS}
+    document["accounts"][account.name] = unknown | _entry(account)
     return _read(document)
 
 

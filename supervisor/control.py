@@ -27,6 +27,7 @@ from protocol.dispatch import DispatchState
 from protocol.errors import Problem
 from protocol.providers import fallback_view, redirect_view
 from protocol.question import Question
+from protocol.refreshing import held_back
 from protocol.status_view import Clocks, utc
 from server.app import NotPossible, find_account
 from server.provider_models import own_models
@@ -140,11 +141,13 @@ class Control:
         before = (await self._pool()).accounts[name].spec.credential
         after = await self._ask(logins.refresh, Renew(name, forced=True), seconds)
         if after is None or (before is not None and after.secret == before.secret):
-            message = (
-                f"the tokens of account {name!r} were not renewed: whoever else uses that login has "
-                "just done so or alone may do so (`follow`), or the token endpoint gave none; "
-                "the log says which"
+            wall = self._parts.wall_clock()
+            said = (held_back(one, wall) for one in logins.subjects() if one.name == name)
+            why = next(said, "") or (
+                "they are new, or the token endpoint gave none a moment ago (the log says which); "
+                "ask again in half a minute"
             )
+            message = f"the tokens of account {name!r} were not renewed: {why}"
             raise NotPossible(Problem(409, message))
 
     async def _enable(self, name: str, mailbox: Mailbox[Any], *, enabled: bool) -> None:

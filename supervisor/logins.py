@@ -38,15 +38,15 @@ class Logins:
         self.disk = disk
         self.store = state_directory / FILE_NAME
         self._config = config
-        self._dead = state_directory / DEAD_FILE_NAME
-        self._reader = CredentialReader(disk, self.store, self._dead)
+        self.notes = state_directory / DEAD_FILE_NAME
+        self._reader = CredentialReader(disk, self.store, self.notes)
         # Twice: the store may name more files.
         self.known = self._reader.read_at_start(credentials.paths(config(), Known()))
         self.known = self._reader.read_at_start(credentials.paths(config(), self.known))
 
     def files(self) -> Files:
         """What the vault reads and writes."""
-        return Files(self.store, self._dead, self._read)
+        return Files(self.store, self.notes, self._read)
 
     async def _read(self, before: Known) -> Known:
         config = self._config()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import Literal
 
 import trio
 
@@ -12,7 +13,7 @@ from actors.login_writing import renew_once
 from protocol.config import Config
 from protocol.credentials import login_of
 from protocol.login import CredentialsUnusable
-from protocol.refreshing import Outcome
+from protocol.refreshing import Outcome, held_back
 from supervisor.credential_disk import of_this_machine
 from supervisor.logins import Logins
 from supervisor.pkce_login import endpoint_of
@@ -28,11 +29,14 @@ def refresh(config: Config, state_directory: Path, name: str) -> Outcome | None:
     problem = login_of(logins.known, subject.source).problem
     if problem:
         return Outcome("unusable", problem)
+    if not subject.renewable:
+        kind: Literal["dead", "unusable"] = "dead" if subject.needs_login else "unusable"
+        return Outcome(kind, held_back(subject, time.time()))
 
     async def run() -> Outcome:
         post = endpoint_of(config).post
         client, now = logins.client(), time.time()
-        return await renew_once(disk, logins.store, subject, post, client, now)
+        return await renew_once(disk, logins.store, logins.notes, subject, post, client, now)
 
     try:
         return trio.run(run)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import msgspec
 
+from protocol import credentials_file
 from protocol.accounts import AccountSpec
 from protocol.config import Config
-from protocol.credentials import Source, account_specs, login_of, shadowed, sources
+from protocol.credentials import Source, account_specs, login_of, paths, shadowed, sources
+from protocol.login import CredentialFileInvalid, CredentialsUnusable
 from supervisor.credential_disk import of_this_machine
 from supervisor.logins import Logins
+from supervisor.private_files import read_private
 from supervisor.token_store import TokenStore
 
 
@@ -68,11 +71,14 @@ def _shown(spec: AccountSpec, origin: str, problem: str) -> Shown:
     return Shown(spec.name, spec.kind, origin, state, spec.email, expires_at, problem)
 
 
-def useless(store: TokenStore, logins_directory: Path) -> Useless:
+def useless(config: Config, store: TokenStore, logins_directory: Path) -> Useless:
     """Stored accounts that only a new login could bring back, entries that are broken, and
-    directories of `auth login` that no account names. Raises CredentialsUnusable."""
+    directories of `auth login` that no account names. Raises CredentialsUnusable.
+
+    A login file that cannot be used as it is (others can read it, a fault of the disk) is not
+    among them: its owner can put that right.
+    """
     file = store.read()
-    config = Config()
     logins = Logins(of_this_machine(random.Random()), store.path.parent, lambda: config)
     accounts: dict[str, str] = {}
     for name in file.document["accounts"]:
@@ -83,9 +89,26 @@ def useless(store: TokenStore, logins_directory: Path) -> Useless:
             known = login_of(logins.known, Source(name, account.path, account.follow))
             if known.login.needs_login:
                 accounts[name] = "it needs a login"
+            elif account.path and _wants_repair(Path(account.path)):
+                continue
             elif known.login.access_token is None and known.login.refresh_token is None:
                 accounts[name] = known.problem or "it has no login"
-    named = {Path(account.path).parent for account in file.accounts if account.path}
+    named = {_directory_of(path) for path in paths(config, logins.known)}
     there = sorted(logins_directory.iterdir()) if logins_directory.is_dir() else []
-    orphans = (path for path in there if path.is_dir() and path not in named)
+    orphans = (path for path in there if path.is_dir() and path.resolve() not in named)
     return Useless(accounts, tuple(orphans))
+
+
+def _wants_repair(path: Path) -> bool:
+    """A file is there, and others can read it or it is broken."""
+    try:
+        content = read_private(path)
+        if content is not None:
+            credentials_file.parse(content.data)
+    except (CredentialsUnusable, CredentialFileInvalid):
+        return True
+    return False
+
+
+def _directory_of(path: str) -> Path:
+    return Path(path).parent.resolve()

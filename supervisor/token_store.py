@@ -1,13 +1,12 @@
 """The token store on disk: `accounts.json` in the state directory.
 
-For the command line and for the running program alike. Every change is one step under a lock
-between processes: read, edit, replace whole and durably. So two of them never lose each other's
-work, and a crash leaves the old file or the new one.
+For the command line; the running program has the vault do the same. Every change is one step under
+a lock between processes: read, edit, replace whole and durably. So two of them never lose each
+other's work, and a crash leaves the old file or the new one.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,6 @@ from supervisor.files import keep_aside, replace_file
 from supervisor.private_files import LOCK_SECONDS, CredentialsUnusable, locked, read_private
 
 FILE_NAME = "accounts.json"
-
-log = logging.getLogger("supervisor")
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -88,7 +85,6 @@ class TokenStore:
             return token_file.parse(content.data), None
         except CredentialFileNewer as reason:
             raise CredentialsUnusable(f"{self.path} is left alone: {reason}") from reason
-        except CredentialFileInvalid as reason:
+        except CredentialFileInvalid:
             aside = keep_aside(Path(os.path.realpath(self.path)))
-            log.warning("%s cannot be used and is kept as %s: %s", self.path, aside, reason)
             return token_file.EMPTY, aside

@@ -67,8 +67,7 @@ def _take_over(account: StoredAccount, path: Path, name: str | None) -> None:
         chosen = _free_name(file, name or account.name)
         return token_file.put(file, msgspec.structs.replace(account, name=chosen))
 
-    with auth_place.usable():
-        auth_place.store().change(put)
+    auth_place.change(put)
     if holder:
         click.echo(f"{path}: is account {holder} already")
         return
@@ -110,22 +109,37 @@ def login(name: str, pkce: bool, console: bool) -> None:
     the state directory; that login is then the account's alone. With --pkce the login is the
     OAuth 2.0 code flow with PKCE, against the endpoints that [oauth] names.
     """
+    _check_name(name)
     if pkce:
         _pkce(name)
     else:
         _client_login(name, console=console)
 
 
+def _check_name(name: str) -> None:
+    """Before anybody logs in for nothing. An earlier login of that name is what a new one is for;
+    a key or a token would be lost."""
+    from protocol.config.forms import FORMS
+
+    if FORMS["name"].check(name) is None:
+        raise Failure(exit_codes.USAGE, f"an account's name is {FORMS['name'].allowed}")
+    with auth_place.usable():
+        known = auth_place.store().read().account(name)
+    if known is not None and known.kind != "oauth":
+        raise Failure(
+            exit_codes.TAKEN,
+            f"the stored account {name!r} has a key or a token, which would be lost",
+            f"choose another name, or forget it first: `supervisor auth remove {name}`.",
+        )
+
+
 def _client_login(name: str, *, console: bool) -> None:
     from protocol import token_file
-    from protocol.config.forms import FORMS
     from protocol.login import Login
     from protocol.token_file import StoredAccount
     from supervisor import login_sources
     from supervisor.files import make_private_directory
 
-    if FORMS["name"].check(name) is None:
-        raise Failure(exit_codes.USAGE, f"an account's name is {FORMS['name'].allowed}")
     program = shutil.which(CLIENT)
     if program is None:
         raise Failure(
@@ -148,8 +162,7 @@ def _client_login(name: str, *, console: bool) -> None:
             exit_codes.FAILED, f"{reason} (claude ended with {ended.returncode})", "try again."
         )
     account = StoredAccount(name, "oauth", Login(None), path=str(found.path), follow="never")
-    with auth_place.usable():
-        auth_place.store().change(lambda file: token_file.put(file, account))
+    auth_place.change(lambda file: token_file.put(file, account))
     click.echo(f"account {name} is logged in{auth_place.follow_up()}")
 
 
@@ -173,8 +186,7 @@ def _pkce(name: str) -> None:
     finally:
         server.close()
     account = StoredAccount(name, "oauth" if found.refresh_token else "token", found)
-    with auth_place.usable():
-        auth_place.store().change(lambda file: token_file.put(file, account))
+    auth_place.change(lambda file: token_file.put(file, account))
     click.echo(f"account {name} is logged in{auth_place.follow_up()}")
 
 
@@ -207,10 +219,9 @@ def _refresh_here(name: str) -> None:
     config = auth_place.configuration()
     outcome = refresh(config, running.state_directory(), name)
     if outcome is None:
-        if (
-            any(account.name == name for account in config.accounts)
-            or name in auth_place.store().read()
-        ):
+        with auth_place.usable():
+            stored = name in auth_place.store().read()
+        if stored or any(account.name == name for account in config.accounts):
             raise Failure(exit_codes.FAILED, f"account {name!r} has a key or a token, not a login")
         raise auth_place.unknown(name)
     if outcome.kind in ("renewed", "replaced"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from supervisor import exit_codes
 from supervisor.cli import running
@@ -25,6 +27,16 @@ def store() -> TokenStore:
     from supervisor.token_store import TokenStore
 
     return TokenStore(running.state_directory())
+
+
+def change(edit: Callable[[TokenFile], TokenFile]) -> None:
+    """Changes the store, and says so if the old one had to be kept aside. Raises Failure."""
+    with usable():
+        changed = store().change(edit)
+    if changed.aside is not None:
+        click.echo(
+            f"warning: the old store could not be read; it is kept as {changed.aside}", err=True
+        )
 
 
 def configuration() -> Config:

@@ -47,7 +47,7 @@ def status(name: str | None, as_json: bool) -> None:
 
     Ends with 1 when one cannot.
     """
-    accounts, _ = _accounts()
+    accounts, problems = _accounts()
     if name is not None:
         accounts = [account for account in accounts if account.name == name]
         if not accounts:
@@ -60,6 +60,8 @@ def status(name: str | None, as_json: bool) -> None:
     bad = [account.name for account in accounts if account.state not in ("available", "cooling")]
     if bad:
         raise Failure(exit_codes.FAILED, f"cannot serve: {', '.join(bad)}", *_advice(accounts))
+    if name is None and problems:
+        raise Failure(exit_codes.FAILED, problems[0], *problems[1:])
 
 
 def _accounts() -> tuple[list[Shown], tuple[str, ...]]:

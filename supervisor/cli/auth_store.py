@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -41,15 +42,10 @@ def add(name: str, kind: str | None, replace: bool) -> None:
             raise _taken(name)
         return token_file.put(file, account)
 
-    store = auth_place.store()
-    with auth_place.usable():
-        changed = store.change(put)
-    if changed.aside is not None:
-        click.echo(
-            f"warning: the old store could not be read; it is kept as {changed.aside}", err=True
-        )
+    auth_place.change(put)
+    path = auth_place.store().path
     click.echo(
-        f"account {name} ({_words(account.kind)}) is stored in {store.path}{auth_place.follow_up()}"
+        f"account {name} ({_words(account.kind)}) is stored in {path}{auth_place.follow_up()}"
     )
     _warn_of_shadow(name)
 
@@ -147,7 +143,9 @@ def cleanup(force: bool) -> None:
     from supervisor import stored_accounts
 
     with auth_place.usable():
-        found = stored_accounts.useless(auth_place.store(), auth_place.logins_directory())
+        found = stored_accounts.useless(
+            auth_place.configuration(), auth_place.store(), auth_place.logins_directory()
+        )
     if not found.accounts and not found.directories:
         click.echo("there is nothing to clean up")
         return
@@ -174,8 +172,16 @@ def _forget(names: list[str], directories: list[Path]) -> None:
     with auth_place.usable():
         if names:
             auth_place.store().change(forget)
-        for directory in directories:
-            shutil.rmtree(directory)
+    for directory in directories:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(directory)
+        except OSError as error:
+            raise Failure(
+                exit_codes.PERMISSION,
+                f"the login in {directory} could not be removed: {error.strerror or error}",
+                "its account is forgotten; remove the directory by hand.",
+            ) from error
 
 
 def _own_login(path: str) -> Path | None:

@@ -137,6 +137,7 @@ class ProcessDisk:
         self._file = file
         self._pace = pace
         self._own: dict[Path, bytes] = {}
+        self._lock = trio.Lock()
 
     def read(self, path: Path) -> Content | None:
         if path == PATH:
@@ -163,8 +164,11 @@ class ProcessDisk:
     async def keep_aside(self, path: Path) -> None:
         raise AssertionError("a file that everybody replaces whole does not break")
 
-    def locked(self, path: Path) -> contextlib.AbstractAsyncContextManager[Held]:
-        raise AssertionError("there is no token store here")
+    @contextlib.asynccontextmanager
+    async def locked(self, path: Path) -> AsyncGenerator[Held, None]:
+        """Of its own state directory, which it shares with nobody."""
+        async with self._lock:
+            yield Held(SharedFile(self._file.now, locking=False), self._pace)
 
     def locked_for_client(self, path: Path) -> contextlib.AbstractAsyncContextManager[Held]:
         return locked(self._file, self._pace)

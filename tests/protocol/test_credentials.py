@@ -84,6 +84,29 @@ def test_all_sources_are_joined_in_order_and_a_configured_name_hides_a_stored_on
     )
 
 
+def test_a_stored_login_that_a_configured_account_hides_is_nobodys_to_renew() -> None:
+    now = known(store(key={"kind": "oauth", **LOGIN}))
+    assert [source.name for source in credentials.sources(configured(), now)] == ["work"]
+    assert [one.name for one in credentials.subjects(configured(), now)] == ["work"]
+
+
+@pytest.mark.parametrize("follow", ["auto", "always", "never"])
+@pytest.mark.parametrize("disabled", [True, False])
+def test_a_stored_reference_is_the_login_in_that_file_as_its_owner_wants_it_followed(
+    follow: str, disabled: bool
+) -> None:
+    entry = {"kind": "oauth", "credentials": "/c/work", "follow": follow, "disabled": disabled}
+    now = known(store(home=entry), file())
+    (spec,) = specs(now, "").values()
+    assert (spec.kind, spec.enabled, spec.needs_login) == ("oauth", not disabled, False)
+    assert spec.credential is not None
+    assert spec.credential.secret == Secret("at-1")
+    assert credentials.paths(configured(""), now) == ("/c/work",)
+    assert credentials.sources(configured(""), now) == (Source("home", "/c/work", follow),)
+    (subject,) = credentials.subjects(configured(""), now)
+    assert subject.renewable == (follow != "always")
+
+
 def test_a_logins_token_is_a_bearer_of_a_subscription_under_a_name_that_stays() -> None:
     first = specs(known(work=file()))["work"].credential
     second = specs(known(work=file(accessToken="at-2")))["work"].credential

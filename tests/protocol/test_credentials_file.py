@@ -98,3 +98,18 @@ def test_whatever_else_is_in_the_file_stays_as_it_was(more: dict[str, Any], extr
     for key in ("accessToken", "refreshToken", "expiresAt"):
         written["claudeAiOauth"][key] = LOGIN[key]
     assert written == document
+
+
+@pytest.mark.parametrize("key", ["accessToken", "refreshToken"])
+def test_a_token_that_is_none_is_not_quoted(key: str) -> None:
+    data = json.dumps({"claudeAiOauth": {key: "sk-ant-canary and more"}}).encode()
+    with pytest.raises(CredentialFileInvalid) as refused:
+        parse(data)
+    assert "canary" not in str(refused.value)
+
+
+def test_an_answer_without_a_refresh_token_keeps_the_old_one() -> None:
+    data = json.dumps({"claudeAiOauth": {"accessToken": "a", "refreshToken": "r"}}).encode()
+    changed = renewed(data, Secret("r"), Pair(Secret("new")))
+    assert changed is not None
+    assert json.loads(changed) == {"claudeAiOauth": {"accessToken": "new", "refreshToken": "r"}}

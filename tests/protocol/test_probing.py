@@ -125,6 +125,7 @@ SUBSCRIPTION = "sk-ant-oat01-of-the-owner"
         account("a", windows=NEAR, cooldowns=(bench("rate_limited", source="retry-after"),)),
         account("a", windows=NEAR, cooldowns=(bench("auth", source="status"),)),
         account("a", windows=NEAR, cooldowns=(bench(), bench("auth", source="status"))),
+        account("a", windows=NEAR, cooldowns=(bench("auth", source="ladder"),)),
         account("a", windows=NEAR, cooldowns=(bench("x", source="reset", scope=Scope.MODEL_FAMILY, target="haiku"),)),
         account("a", windows={"5h": window(1.0)}),
         account("a", windows={"5h": window(0.9, status="rejected")}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,6 +162,24 @@ def test_a_dead_login_is_declared_once_and_never_tried_again() -> None:
     for later in (10, 10_000, 1e6):
         assert names_due(state, at(later)) == ()
         assert asked(state, "work", None, POLICY, at(later), forced=True) == "no"
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its outcome", "before it"])
+@pytest.mark.parametrize("kind", ["dead", "refused"])
+def test_what_was_said_of_a_token_does_not_hit_the_login_that_has_taken_its_place(
+    kind: Literal["dead", "refused"], told: bool
+) -> None:
+    """Its owner logged in again just then."""
+    old, new = subject(lifetime=-5), subject(2)
+    state = begun(knowing(old), "work")
+    if not told:
+        state = learned(state, [new], at(1), half)
+    outcome = Outcome(kind, "", new if told else None, digest=old.digest)
+    strict = msgspec.structs.replace(POLICY, disable_after=1)
+    state, follows = ended(state, "work", outcome, strict, at(1), half)
+    assert (follows.dead, follows.warning) == ("", "")
+    entry = state.entries["work"]
+    assert (entry.subject, entry.in_flight, entry.refused) == (new, False, 0)
 
 
 def test_another_token_wipes_what_was_held_against_the_old_one() -> None:

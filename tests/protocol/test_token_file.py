@@ -175,6 +175,19 @@ def test_needing_a_login_ends_when_the_refresh_token_changes_however_that_came()
     assert "needsLoginOf" not in again.document["accounts"]["work"]
 
 
+def test_another_credential_of_that_name_leaves_nothing_of_the_old_one() -> None:
+    """Its date would expire a key, its path would hide it; and a secret is not kept for nothing."""
+    reference = {"credentials": "/x/.credentials.json", "follow": "auto", "note": "mine"}
+    for entry in ({**WORK, "note": "mine"}, reference):
+        file = put(read(work=entry), StoredAccount("work", "api_key", Login(Secret("sk-ant-api"))))
+        account = file.account("work")
+        assert account == StoredAccount("work", "api_key", Login(Secret("sk-ant-api")))
+        assert file.document["accounts"]["work"]["note"] == "mine"
+        assert "refreshToken" not in file.document["accounts"]["work"]
+    login = StoredAccount("work", "oauth", Login(None), path="/x/.credentials.json", follow="never")
+    assert b"at-1" not in encode(put(read(work=WORK), login))
+
+
 def test_putting_reading_and_removing_are_inverse() -> None:
     login = Login(Secret("a"), Secret("r"), 5.0, ("s",), "e@x.example", "e@x.example", "client")
     account = StoredAccount("one", "oauth", login, disabled=True)
@@ -223,3 +236,14 @@ def test_any_object_is_read_or_refused_and_never_changed_by_reading(
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(CredentialFileInvalid):
         parse(data)
+
+
+@pytest.mark.parametrize("key", ["accessToken", "refreshToken"])
+@pytest.mark.parametrize("wrong", ["sk-ant-canary and more", ["canary"], {"canary": 1}], ids=str)
+def test_a_token_that_is_none_is_not_quoted(key: str, wrong: Any) -> None:
+    """Somebody pasted a line too much; the message goes to the log."""
+    (problem,) = read(work={**WORK, key: wrong}).problems
+    assert key in problem
+    assert "canary" not in problem
+    (problem,) = read(work={**WORK, "kind": "sk-ant-canary"}).problems
+    assert "canary" not in problem

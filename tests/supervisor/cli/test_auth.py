@@ -273,6 +273,58 @@ def test_cleaning_up_forgets_what_cannot_serve_any_more(
     assert invoke("auth", "cleanup", "--force").stdout == "there is nothing to clean up\n"
 
 
+def test_cleaning_up_spares_what_can_be_put_right_without_a_login(
+    invoke: Invoke, store: Path, state_dir: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login that others can read wants a chmod; one that the configuration names is in use."""
+    open_to_others = client_login(state_dir / "logins" / "open")
+    open_to_others.chmod(0o644)
+    put(store, store_file(open={"kind": "oauth", "credentials": str(open_to_others)}))
+    configured = client_login(state_dir / "logins" / "configured")
+    config = home / "config.toml"
+    config.write_text(f'[[account]]\nname = "x"\ncredentials = "{configured}"\n')
+    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+    assert invoke("auth", "cleanup", "--force").stdout == "there is nothing to clean up\n"
+    assert open_to_others.exists()
+    assert configured.exists()
+    assert "open" in stored(store)
+
+
+def test_an_account_is_forgotten_whose_login_is_gone_already(
+    invoke: Invoke, store: Path, state_dir: Path
+) -> None:
+    path = state_dir / "logins" / "work" / ".credentials.json"
+    put(store, store_file(work={"kind": "oauth", "credentials": str(path)}))
+    done = invoke("auth", "remove", "work", "--yes")
+    assert (done.exit_code, done.stdout) == (0, "account work is forgotten\n"), done.stderr
+    assert stored(store) == {}
+
+
+def test_a_login_that_is_always_followed_is_not_renewed_by_hand_either(
+    invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token endpoint is never asked: it would be one that nobody listens at."""
+    file = client_login(home / ".claude-work")
+    before = file.read_bytes()
+    config = home / "config.toml"
+    config.write_text(
+        f'[oauth]\ntoken_url = "http://127.0.0.1:9/token"\n'
+        f'[[account]]\nname = "work"\ncredentials = "{file}"\nfollow = "always"\n'
+    )
+    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+    done = invoke("auth", "refresh", "work")
+    assert done.exit_code == 1
+    assert "Claude Code alone may renew it" in done.stderr
+    assert file.read_bytes() == before
+
+
+def test_a_login_that_needs_its_owner_is_not_tried_again(invoke: Invoke, store: Path) -> None:
+    put(store, store_file(a=store_entry(GRANTED, needsLogin=True)))
+    done = invoke("auth", "refresh", "a")
+    assert done.exit_code == 1
+    assert "log in again" in done.stderr
+
+
 def test_a_key_has_nothing_to_renew(invoke: Invoke) -> None:
     invoke("auth", "add", "work", stdin=SECRET)
     done = invoke("auth", "refresh", "work")
@@ -320,6 +372,22 @@ def test_the_client_logs_in_in_a_directory_of_its_own(
     }
     assert invoke("auth", "remove", "work", "--yes").exit_code == 0
     assert not directory.exists()
+
+
+def test_a_login_does_not_take_the_place_of_a_stored_key(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key cannot be got back; an earlier login of that name can."""
+    monkeypatch.setenv("PATH", fake_client(home, login_file(GRANTED).decode()))
+    invoke("auth", "add", "work", stdin=SECRET)
+    for more in ((), ("--pkce",)):
+        done = invoke("auth", "login", "work", *more)
+        assert done.exit_code == 73
+        assert "supervisor auth remove work" in done.stderr
+        assert stored(store)["work"]["accessToken"] == SECRET
+    assert invoke("auth", "remove", "work", "--yes").exit_code == 0
+    assert invoke("auth", "login", "work").exit_code == 0
+    assert invoke("auth", "login", "work").exit_code == 0, "the same login, anew"
 
 
 def test_a_login_that_was_broken_off_stores_nothing(
