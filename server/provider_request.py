@@ -96,14 +96,14 @@ def translated(provider: Provider, model: str, body: bytes, message_id: str) -> 
             post(provider, gemini_target(provider, model, method), request, conversation.stream),
             conversation.stream,
             lambda: from_gemini.GeminiStream(names, message_id, model),
-            lambda answer: from_gemini.whole(answer, names, message_id, model),
+            lambda answer: from_gemini.GeminiStream(names, message_id, model).whole(answer),
         )
     request = to_openai.write_request(conversation, model, quirks_for(provider.base_url))
     return Translated(
         post(provider, openai_target(provider), request, conversation.stream),
         conversation.stream,
         lambda: from_openai.OpenAIStream(names, message_id, model),
-        lambda answer: from_openai.whole(answer, names, message_id, model),
+        lambda answer: from_openai.OpenAIStream(names, message_id, model).whole(answer),
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from protocol.sse import Event
-from protocol.translation.collect import collect
-from protocol.translation.provider_error import ProviderError, failure
+from protocol.translation.provider_error import failure
+from protocol.translation.provider_stream import ProviderStream, count
 from protocol.translation.tool_names import ToolNames
 from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
@@ -25,48 +23,24 @@ STOP_REASONS = {
 _DONE = b"[DONE]"
 
 
-class OpenAIStream:
-    """Chunks in, Anthropic events out. `usage` is the last that was told; it is never added up."""
+class OpenAIStream(ProviderStream):
+    """Of `chat.completion.chunk` objects, ended by `[DONE]`."""
+
+    model_field = "model"
 
     def __init__(self, names: ToolNames, message_id: str, model: str) -> None:
-        self._names = names
-        self._message_id = message_id
-        self._model = model
-        self._writer: MessageWriter | None = None
+        super().__init__(names, message_id, model)
         self._calls: dict[object, _Call] = {}
-        self._finish: str | None = None
         self._refused = False
-        self.usage = Usage()
-
-    @property
-    def ended(self) -> bool:
-        """Whether the message, or its failure, was told to its end."""
-        return self._writer is not None and self._writer.ended
 
     def feed(self, event: Event) -> list[Json]:
         """Raises ProviderError when the stream begins with an error: nothing was said yet."""
-        if self.ended or not event.data:
-            return []
         if event.data.strip() == _DONE:
             return self.finish()
-        try:
-            chunk = msgspec.json.decode(event.data)
-        except (msgspec.DecodeError, RecursionError):
-            return self._fail(
-                ProviderError(502, "api_error", "the provider sent a chunk that is no JSON")
-            )
-        if not isinstance(chunk, dict):
-            return self._fail(
-                ProviderError(502, "api_error", "the provider sent a chunk that is no object")
-            )
-        return self.chunk(chunk)
+        return super().feed(event)
 
-    def chunk(self, chunk: Json) -> list[Json]:
-        """One decoded chunk. Raises ProviderError as `feed` does."""
-        if chunk.get("error"):
-            return self._fail(failure(None, chunk))
-        writer = self._begun(chunk)
-        events = writer.begin()
+    def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:
+        events: list[Json] = []
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.usage = read_usage(usage)
@@ -80,32 +54,15 @@ class OpenAIStream:
         finish = choice.get("finish_reason")
         if isinstance(finish, str):
             if finish == "error":  # OpenRouter, inside a 200 (`wire.md` D3)
-                return events + self._fail(failure(None, choice))
+                return events + self.fail(failure(None, choice))
             self._finish = finish
         return events
 
-    def finish(self) -> list[Json]:
-        """The upstream has ended: the message's end, or the error that it lacks one."""
-        if self.ended:
-            return []
-        if self._writer is None or self._finish is None:
-            cut = "the provider's stream ended before its answer did"
-            return self._fail(ProviderError(502, "api_error", cut))
+    def _rest(self, writer: MessageWriter) -> list[Json]:
         events: list[Json] = []
         for call in self._calls.values():
-            events += call.open(self._writer, self._names, self._message_id, last=True)
-        return events + self._writer.end(self._stop_reason(), self.usage)
-
-    def fail(self, error: ProviderError) -> list[Json]:
-        """The stream broke: an error event for a client that has seen some of it, else it raises."""
-        return self._fail(error)
-
-    def _begun(self, chunk: Json) -> MessageWriter:
-        if self._writer is None:
-            model = chunk.get("model")
-            named = model if isinstance(model, str) and model else self._model
-            self._writer = MessageWriter(self._message_id, named)
-        return self._writer
+            events += call.open(writer, self._names, self._message_id, last=True)
+        return events
 
     def _delta(self, writer: MessageWriter, delta: Json) -> list[Json]:
         events: list[Json] = []
@@ -130,17 +87,12 @@ class OpenAIStream:
         call.take(piece, details)
         return call.open(writer, self._names, self._message_id)
 
-    def _stop_reason(self) -> str:
+    def _stop_reason(self, finish: str) -> str:
         if self._refused:
             return "refusal"
-        reason = STOP_REASONS.get(self._finish or "", "end_turn")
+        reason = STOP_REASONS.get(finish, "end_turn")
         # Several servers say "stop" after a call; a client that goes by the reason would not run it.
         return "tool_use" if self._calls and reason == "end_turn" else reason
-
-    def _fail(self, error: ProviderError) -> list[Json]:
-        if self._writer is None:
-            raise error
-        return self._writer.fail(error.type, error.message)
 
 
 class _Call:
@@ -188,37 +140,19 @@ class _Call:
         return events + (writer.arguments(self._key, pending) if pending else [])
 
 
-def whole(answer: Json, names: ToolNames, message_id: str, model: str) -> Json:
-    """A complete answer as a message. Raises ProviderError for an error or an unreadable answer.
-
-    It is the collected stream of one chunk, so both ways agree by construction.
-    """
-    stream = OpenAIStream(names, message_id, model)
-    events = [*stream.chunk(answer), *stream.finish()]
-    broken = next((event for event in events if event["type"] == "error"), None)
-    if broken is not None:
-        error = broken["error"]
-        raise ProviderError(502, error["type"], error["message"])
-    return collect(events)
-
-
 def read_usage(usage: Json) -> Usage:
     """OpenAI's prompt includes what came from a cache; Anthropic's input does not (`wire.md` B5)."""
     details = usage.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
-    cached = _count(details.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
-    written = _count(details.get("cache_write_tokens"))
-    prompt = _count(usage.get("prompt_tokens"))
+    cached = count(details.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens"))
+    written = count(details.get("cache_write_tokens"))
+    prompt = count(usage.get("prompt_tokens"))
     return Usage(
         input_tokens=max(prompt - cached - written, 0),
-        output_tokens=_count(usage.get("completion_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
         cache_read_tokens=cached,
         cache_write_tokens=written,
     )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _words(value: object) -> str:

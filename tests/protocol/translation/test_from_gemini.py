@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocol.sse import EventScanner
 from protocol.translation.collect import collect
-from protocol.translation.from_gemini import GeminiStream, whole
+from protocol.translation.from_gemini import GeminiStream
 from protocol.translation.provider_error import ProviderError
 from protocol.translation.tool_names import ToolNames
 from tests.protocol.translation.test_from_openai import check
@@ -120,7 +120,7 @@ def test_an_error_before_the_first_word_is_a_failure() -> None:
 
 def test_a_whole_answer_is_the_collected_stream() -> None:
     answer = chunk({"text": "Hello"}, finish="STOP", usageMetadata=USAGE)
-    assert whole(answer, NAMES, "msg_1", "m") == collect(told(answer))
+    assert GeminiStream(NAMES, "msg_1", "m").whole(answer) == collect(told(answer))
 
 
 _parts = st.one_of(

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from protocol.sse import Event, EventScanner
 from protocol.translation.collect import UNPARSED, collect
-from protocol.translation.from_openai import OpenAIStream, whole
+from protocol.translation.from_openai import OpenAIStream
 from protocol.translation.grammar import Grammar
 from protocol.translation.provider_error import ProviderError
 from protocol.translation.tool_names import ToolNames
@@ -279,14 +279,14 @@ def test_a_whole_answer_is_a_message_that_the_sdk_accepts() -> None:
         ],
         "usage": USAGE,
     }
-    message = whole(answer, NAMES, "msg_1", "asked-for")
+    message = OpenAIStream(NAMES, "msg_1", "asked-for").whole(answer)
     assert [block["type"] for block in message["content"]] == ["thinking", "text", "tool_use"]
     Message.model_validate(message)
 
 
 def test_an_answer_without_choices_is_a_failure() -> None:
     with pytest.raises(ProviderError, match="ended before"):
-        whole({"id": "x", "model": "m"}, NAMES, "msg_1", "m")
+        OpenAIStream(NAMES, "msg_1", "m").whole({"id": "x", "model": "m"})
 
 
 # ------------------------------------------------------------------------------- any order, any cut
