@@ -6,7 +6,7 @@ Two lanes may serve a connection; a client cannot tell which one did, because bo
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from protocol.errors import Answer
 from protocol.request import RequestHead
@@ -50,6 +50,14 @@ class Exchange(Protocol):
         connection closed.
         """
         ...
+
+
+@runtime_checkable
+class Withholding(Protocol):
+    """An exchange that holds an answer back until it is whole. Where that never comes, the client has
+    seen nothing, and is told so."""
+
+    withheld: bool
 
 
 async def send_answer(exchange: Exchange, made: Answer, added: list[tuple[bytes, bytes]]) -> None:

@@ -63,6 +63,7 @@ class OpenAIFront:
         self._headers: list[tuple[bytes, bytes]] = []
         self._streams = False
         self._body = bytearray()
+        self.withheld = False
 
     @property
     def head(self) -> RequestHead:
@@ -80,6 +81,8 @@ class OpenAIFront:
         self._status = status
         self._headers = [(name, value) for name, value in headers if name.lower() not in _LENGTH]
         self._streams = status < 400 and _is_event_stream(headers)
+        self.withheld = not self._streams
+        self._body.clear()
         if self._streams:
             kind = (b"content-type", b"text/event-stream; charset=utf-8")
             await self._exchange.start(status, [kind, *self._headers])
@@ -91,6 +94,7 @@ class OpenAIFront:
         await self._say(self._scanner.feed(chunk))
 
     async def finish(self) -> None:
+        self.withheld = False
         if self._streams:
             await self._say(self._scanner.feed(b"\n\n"))
             if not self._answer.ended:

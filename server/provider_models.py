@@ -83,6 +83,7 @@ class _Merging:
         self._status = 200
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
+        self.withheld = False
 
     @property
     def head(self) -> RequestHead:
@@ -101,6 +102,7 @@ class _Merging:
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status, self._headers = status, headers
+        self.withheld = status == 200
         if status != 200:
             await self._exchange.start(status, headers)
 
@@ -111,6 +113,7 @@ class _Merging:
             await self._send(chunk)
 
     async def finish(self) -> None:
+        self.withheld = False
         if self._status == 200:
             body = self._merged(bytes(self._body))
             kept = [pair for pair in self._headers if pair[0].lower() not in _LENGTH]

@@ -14,6 +14,7 @@ from protocol import egress
 from protocol.accounts import Scope
 from protocol.asked import Asked, asked
 from protocol.dispatch import Acquire, Lease, Refusal
+from protocol.errors import Problem
 from protocol.headers import to_client, to_upstream, with_retry_after
 from protocol.hops import Hops, weighed
 from protocol.peek import peek
@@ -28,7 +29,7 @@ from server.departures import ended_by_departure
 from server.desk import Desk, Ports, Tried
 from server.elsewhere import Elsewhere
 from server.entry import enter
-from server.exchange import ClientGone, Exchange
+from server.exchange import ClientGone, Exchange, Withholding
 from server.held_stream import HeldStream
 from server.intake import Body, Refused
 from server.provider_outcome import dry
@@ -116,6 +117,8 @@ class _Relay:
                 await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
                 self._record.served(result.terminal)
+                if isinstance(self._exchange, Withholding) and self._exchange.withheld:
+                    raise Refused(Problem(502, "the upstream broke off in its answer; try again"))
                 return
             result = self._weighed(lease, result)
             self._record.trace.failed(result)

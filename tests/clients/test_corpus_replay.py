@@ -110,8 +110,16 @@ async def replay(live: Live, fixture: corpus.Fixture, mode: str) -> None:
             await live.reset("first")
 
 
-@pytest.mark.parametrize("mode", ["pool", "passthrough"])
-@pytest.mark.parametrize("name", FIXTURES)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        (name, mode)
+        for name in FIXTURES
+        for mode in ("pool", "passthrough")
+        # Accounts are asked in their own dialect: `test_openai_front.py` has those.
+        if mode == "passthrough" or not name.startswith("openai-python/")
+    ],
+)
 async def test_a_recorded_conversation_goes_through_unchanged(
     start: Start, monkeypatch: pytest.MonkeyPatch, name: str, mode: str
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from protocol.client_lease import Holder
 from supervisor.client_point import Wanted, point_clients
 from supervisor.client_settings import finish, restore
 
+EDIT_SECONDS = 0.006
 PATIENCE_SECONDS = 0.5
 """For an edit to be seen again; the guard's moment between two exchanges is a thousandth of it."""
 
@@ -48,7 +50,9 @@ def edit(path: Path, number: int) -> None:
 def edits(path: Path, count: int) -> int:
     """How many of them were lost for good."""
     lost = 0
+    chance = random.Random(7)
     for number in range(count):
+        time.sleep(chance.uniform(0, EDIT_SECONDS))  # so that the guard has its turn as well
         edit(path, number)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while read(path).get("counter") != number:
