@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -36,6 +37,8 @@ class LockDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._touched: int | None = None
+        # Between its new time on disk and our note of it, nobody may ask whose it is.
+        self._noting = threading.Lock()
 
     def take(self) -> bool:
         """Whether it could be made, or was stale. Raises OSError where it can not be made at all."""
@@ -64,6 +67,10 @@ class LockDirectory:
 
     def ours(self) -> bool:
         """Nobody took it for stale and made it anew."""
+        with self._noting:
+            return self._as_noted()
+
+    def _as_noted(self) -> bool:
         try:
             return self.path.stat().st_mtime_ns == self._touched
         except OSError:
@@ -71,17 +78,18 @@ class LockDirectory:
 
     def touch(self, *, first: bool = False) -> None:
         """Says that its holder lives."""
-        if not first and not self.ours():
-            return
-        with contextlib.suppress(OSError):
-            os.utime(self.path)
-            self._touched = self.path.stat().st_mtime_ns
+        with self._noting:
+            if first or self._as_noted():
+                with contextlib.suppress(OSError):
+                    os.utime(self.path)
+                    self._touched = self.path.stat().st_mtime_ns
 
     def release(self) -> None:
         """Gives it back, if it still is ours."""
-        if self.ours():
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+        with self._noting:
+            if self._as_noted():
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
 
 
 class ClientLock:

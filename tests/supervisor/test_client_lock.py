@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 import trio
 
 from protocol.login import CredentialsLocked, CredentialsUnusable
-from supervisor.client_lock import NAME, STALE_SECONDS, locked_client, try_lock_client
+from supervisor.client_lock import (
+    NAME,
+    STALE_SECONDS,
+    LockDirectory,
+    locked_client,
+    try_lock_client,
+)
 
 
 @pytest.fixture
@@ -98,6 +105,32 @@ async def test_a_held_lock_is_touched_so_that_it_never_looks_stale(
                 await trio.sleep(0.01)
         assert await lock.still_ours()
     assert not own(directory).exists()
+
+
+def test_whoever_asks_while_it_is_touched_hears_that_it_is_ours(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = LockDirectory(own(directory))
+    assert held.take()
+    touched = threading.Event()
+    heard: list[bool] = []
+    real = os.utime
+
+    def slow(path: Path) -> None:
+        real(path, (time.time() + 1, time.time() + 1))
+        touched.set()
+        time.sleep(0.05)  # the time between the new time on disk and our note of it
+
+    def ask() -> None:
+        touched.wait(10)
+        heard.append(held.ours())
+
+    monkeypatch.setattr("supervisor.client_lock.os.utime", slow)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    held.touch()
+    asking.join(10)
+    assert heard == [True]
 
 
 async def test_whoever_cannot_have_it_hears_so_after_its_tries(
