@@ -9,6 +9,9 @@ SHELL := /bin/sh
 PACKAGES := actors protocol server supervisor
 CODE := $(PACKAGES) tests
 ARGS ?=
+# Processes that run tests side by side; tests wait more than they compute. 0 runs them in one, as a
+# debugger wants it.
+PARALLEL ?= 3
 
 # The first of these that runs, is Python 3.11 or newer and can make environments; or name one:
 # make run PYTHON=/opt/python/bin/python3
@@ -43,7 +46,7 @@ demo: .venv/.installed ## Start it on three made-up accounts: nothing to configu
 
 .PHONY: test
 test: .venv/.development clients check ## All checks and all tests; make test ARGS="tests/protocol -x"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(PARALLEL) --dist worksteal $(ARGS)
 
 .PHONY: sweep
 sweep: .venv/.development clients ## The tests that repeat themselves, as often as the promises say; takes long
