@@ -14,6 +14,7 @@ from protocol.sse import Event, EventScanner
 HOLD_SECONDS = 1.0
 """After the head: a client must not wait for our curiosity."""
 HOLD_BYTES_MAX = 64 * 1024
+PIECE_BYTES = 1024
 
 # What comes before the first content in every healthy stream (`wire.md` B4, A17).
 _PREFACE = frozenset({"message_start", "ping"})
@@ -35,14 +36,16 @@ class EarlyEvents:
         """Looks at one more chunk; once settled, nothing changes any more."""
         if self.settled:
             return
-        # Never past the bound, so that the decision does not depend on how the bytes arrived.
-        for event in self._scanner.feed(chunk[: self._room]):
-            kind = _kind(event)
-            if kind == "error":
-                self.error = error_info(event.data)
-            if kind not in _PREFACE:
-                self.settled = True
-                return
+        # Never past the bound, so that the decision does not depend on how the bytes arrived; and
+        # piece by piece, because one chunk may bring a thousand events after the one that decides.
+        for start in range(0, min(len(chunk), self._room), PIECE_BYTES):
+            for event in self._scanner.feed(chunk[start : min(start + PIECE_BYTES, self._room)]):
+                kind = _kind(event)
+                if kind == "error":
+                    self.error = error_info(event.data)
+                if kind not in _PREFACE:
+                    self.settled = True
+                    return
         self._room -= len(chunk)
         self.settled = self._room < 0
 

@@ -6,7 +6,8 @@ beforehand: the data of all other events is skipped line by line, neither copied
 
 from __future__ import annotations
 
-from collections.abc import Set
+import re
+from collections.abc import Callable, Set
 
 from protocol.sse import Event
 
@@ -14,8 +15,22 @@ PICKED_BYTES_MAX = 256 * 1024
 """Bytes kept of one event; of a larger one only the name is told, with empty data."""
 SKIPPED_LINE_BYTES = 1024
 """Kept of an unfinished line that is to be skipped: whether it is a name is still to be seen."""
+SMALL_BYTES = 512
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def _skipper(names: Set[bytes]) -> Callable[[bytes, int], int]:
+    """Steps over events that are not picked, as long as they are written in the usual way: a name
+    and its data. Whatever else comes is left to be read line by line."""
+    picked = b"|".join(re.escape(name) for name in sorted(names))
+    row = re.compile(rb"(?:event: (?!(?:%b)\n)[^\n]+\n(?:data:[^\n]*\n)*\n)*" % picked)
+
+    def skip(chunk: bytes, start: int) -> int:
+        found = row.match(chunk, start)
+        return start if found is None else found.end()
+
+    return skip
 
 
 class EventPicker:
@@ -27,6 +42,7 @@ class EventPicker:
 
     def __init__(self, names: Set[bytes]) -> None:
         self._names = names
+        self._skip = _skipper(names)
         self._name = b""
         self._skipping = False
         self._data: list[bytes] = []
@@ -40,12 +56,30 @@ class EventPicker:
         """The picked events that are completed by `chunk`."""
         if self._after_cr or b"\r" in chunk:
             chunk = self._with_line_feeds(chunk)
-        lines = chunk.split(b"\n")
         picked: list[Event] = []
+        start, size = 0, len(chunk)
+        while start < size:
+            if self._between_events():
+                start = self._skip(chunk, start)
+            end = -1
+            # Line by line to the end where little is left, and where events have no names.
+            if size - start > SMALL_BYTES and not chunk.startswith(b"data", start):
+                end = chunk.find(b"\n\n", start)
+            end = size if end < 0 else end + 2
+            if start < end:
+                self._read(chunk[start:end] if end - start < size else chunk, picked)
+            start = end
+        return picked
+
+    def _between_events(self) -> bool:
+        return not (self._first_line or self._rest or self._name or self._data or self._too_large)
+
+    def _read(self, chunk: bytes, picked: list[Event]) -> None:
+        lines = chunk.split(b"\n")
         if self._rest or len(lines) == 1:
             self._keep(lines[0])
             if len(lines) == 1:
-                return picked
+                return
             lines[0] = bytes(self._rest)
             self._rest.clear()
         rest = lines.pop()
@@ -62,7 +96,6 @@ class EventPicker:
             elif not self._skipping and line.startswith(b"data"):
                 self._take_data(line)
         self._keep(rest)
-        return picked
 
     def _with_line_feeds(self, chunk: bytes) -> bytes:
         if not chunk:

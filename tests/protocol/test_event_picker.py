@@ -60,6 +60,32 @@ def test_it_picks_what_the_scanner_of_all_events_finds(whole: bytes, places: lis
     assert pick(*(whole[i : i + 1] for i in range(len(whole)))) == expected
 
 
+@given(
+    st.lists(
+        st.sampled_from([b"event: delta\ndata: {}\n\n", b"event: start\ndata: 1\n\n"])
+        | st.just(b"event: delta\ndata: a\ndata: b\n\n" * 9)
+        | events(),
+        max_size=60,
+    ).map(b"".join),
+    st.lists(st.integers(0, 10_000), max_size=6),
+)
+@example(b"event: start\ndata: 1\n\n" + b"event: delta\ndata: {}\n\n" * 40, [7])
+@example(b"event: delta\n" * 60 + b"event: stop\ndata: 1\n\n", [])
+@example(b": c\n\n" + b"event: delta\nevent: stop\ndata: 1\n\n" * 30, [])
+@example(b": c\n\n" + b"event: delta\ndata: 1\nevent: stop\n\n" * 30, [])
+@example(b": c\n\n" + b"event:  stop\ndata: 1\n\nevent: stop \ndata: 1\n\n" * 30, [])
+@example(b": c\n\n" + b"event: stopped\ndata: 1\n\nevent: stop\ndata: 2\n\n" * 30, [])
+def test_it_picks_the_same_out_of_long_rows_of_others(whole: bytes, places: list[int]) -> None:
+    expected = line_by_line(whole)
+    assert pick(whole) == expected
+    assert pick(*cut_up(whole, places)) == expected
+
+
+def line_by_line(whole: bytes) -> list[Event]:
+    """Fed so that no row of events is ever seen at once."""
+    return pick(*(whole[at : at + 1] for at in range(len(whole))))
+
+
 @given(st.lists(st.binary() | st.sampled_from([b"event", b": ", b"\r", b"\n", b"data", b"stop"])))
 def test_no_bytes_make_it_raise_and_cutting_them_changes_nothing(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)
