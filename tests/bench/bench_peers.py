@@ -34,7 +34,7 @@ from standings import Standing, table
 
 DOCUMENT = ROOT / "docs" / "benchmarks-peers.md"
 FULL = Size(starts=3, rounds=2, load=4, latency=10, idle=0, lag=0, failovers=0, open_streams=200)
-QUICK = Size(starts=1, rounds=1, load=1, latency=1, idle=0, lag=0, failovers=0, open_streams=50)
+QUICK = Size(starts=1, rounds=1, load=3, latency=1, idle=0, lag=0, failovers=0, open_streams=50)
 
 Opened = contextlib.AbstractContextManager[Relay]
 Open = Callable[[str], Opened]

@@ -19,6 +19,7 @@ from figures import median, percentile
 from wire import READ_BYTES
 
 WARM_REQUESTS = 100
+WARM_SECONDS = 1.0
 TIMEOUT = 30.0
 
 
@@ -76,8 +77,11 @@ def measure(plan: dict[str, Any]) -> dict[str, Any]:
     """
     links = {name: Link(plan[name], plan["answer"]) for name in ("direct", "relay")}
     for link in links.values():
-        for _ in range(WARM_REQUESTS if plan["seconds"] > 1 else 5):
+        until = time.perf_counter() + WARM_SECONDS
+        for _ in range(WARM_REQUESTS):
             link.ask()
+            if time.perf_counter() > until:
+                break
     windows: list[dict[str, list[float]]] = []
     for _ in range(plan["windows"]):
         samples: dict[str, list[float]] = {name: [] for name in links}

@@ -69,8 +69,8 @@ def install(peer: Peer) -> None:
     else:
         _fetched(peer, [sys.executable, "-m", "venv", str(peer.folder)])
         pip = [str(peer.folder / "bin" / "python"), "-m", "pip", "-q", "--no-input"]
-        wanted = f"{peer.requirement}=={peer.version}"
-        _fetched(peer, [*pip, "--disable-pip-version-check", "install", wanted])
+        exactly = f"{peer.requirement}=={peer.version}"
+        _fetched(peer, [*pip, "--disable-pip-version-check", "install", exactly])
     note.write_text(peer.version, "utf-8")
 
 
@@ -238,7 +238,13 @@ def _node() -> str:
 PEERS = (
     Peer("LiteLLM", "litellm[proxy]", "1.106.2", False, _litellm, "parses and rebuilds Messages"),
     Peer(
-        "Portkey", "@portkey-ai/gateway", "1.15.2", True, _portkey, "parses and rebuilds Messages"
+        "Portkey",
+        "@portkey-ai/gateway",
+        "1.15.2",
+        True,
+        _portkey,
+        "parses and rebuilds Messages; under Node it answers no stream of them "
+        "(Portkey-AI/gateway#1389, #1550)",
     ),
     Peer("ccproxy-api", "ccproxy-api", "0.2.10", False, _ccproxy, "a login's tokens, one account"),
     Peer(
