@@ -90,6 +90,11 @@ def test_a_table_is_markdown_with_its_numbers_to_the_right() -> None:
         figures.markdown(["one"], [["1", "2"]])
 
 
+def test_a_rate_that_is_small_is_not_written_as_none() -> None:
+    cells = [figures.shown(value) for value in (17_028.4, 12.4, 0.26, None)]
+    assert cells == ["17,028", "12", "0.3", "-"]
+
+
 def test_a_bar_is_met_at_its_limit_and_not_beyond_it() -> None:
     assert figures.at_most("p50", 0.25, 0.25, "ms").met is True
     assert figures.at_most("p50", 0.25, 0.2501, "ms").met is False

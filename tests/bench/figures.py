@@ -84,7 +84,8 @@ def shown(value: float | None, unit: str = "", *, sign: bool = False) -> str:
     """A cell: `-` for None, else the number with the digits that its unit deserves."""
     if value is None:
         return NONE
-    return f"{value:{'+' if sign else ''},.{_DIGITS[unit]}f}{' ' + unit if unit else ''}"
+    digits = 1 if not unit and abs(value) < 10 else _DIGITS[unit]
+    return f"{value:{'+' if sign else ''},.{digits}f}{' ' + unit if unit else ''}"
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
