@@ -1,5 +1,5 @@
 # `make` alone lists what there is to make. Everything is installed below this folder: .venv (Python),
-# .clients (real client programs for tests), .tools (what makes the lock files).
+# .clients (real client programs for tests), .bench (other proxies, to compare with), .tools (what makes the lock files).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,7 +32,7 @@ UV_VERSION := 0.13.8
 
 .PHONY: help
 help: ## List these
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: .venv/.installed ## Start the proxy; make run ARGS="config.toml --port 0"
@@ -76,10 +76,21 @@ format: .venv/.development ## Format the code and repair what lint can repair
 	$(BIN)/ruff format $(CODE)
 
 .PHONY: bench
-bench: .venv/.development ## Measure; each program in tests/bench says what and prints its figures
-	@found=; for program in tests/bench/bench_*.py; do test -e "$$program" || continue; found=yes; \
-	echo "== $$program"; $(BIN)/python "$$program" $(ARGS) || exit 1; done; \
-	test -n "$$found" || echo "make: nothing to measure in tests/bench"
+bench: .venv/.development ## Compare with nginx and others, check the bar, write docs/benchmarks.md; ARGS=--quick
+	@$(BIN)/python tests/bench/bench_comparison.py $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: .venv/.development ## The same for other proxies (installed into .bench); docs/benchmarks-peers.md
+	@$(BIN)/python tests/bench/bench_peers.py $(ARGS)
+
+.PHONY: bench-parts
+bench-parts: .venv/.development ## One figure at a time: the program alone, and the choice of an account
+	@for program in proxy choice; do echo "== tests/bench/bench_$$program.py"; \
+	$(BIN)/python "tests/bench/bench_$$program.py" $(ARGS) || exit 1; done
+
+.PHONY: profile
+profile: .venv/.profile ## A flame graph under load, build/profile.svg; ARGS="--lane reference --case streams"
+	@$(BIN)/python tests/bench/flame_graph.py $(ARGS)
 
 .PHONY: clients
 clients: ## Install the client programs that the tests drive (from npm, into .clients)
@@ -97,6 +108,7 @@ clients: ## Install the client programs that the tests drive (from npm, into .cl
 lock: .tools/.uv-$(UV_VERSION) ## Resolve the dependencies anew; UPGRADE=--upgrade for the newest
 	$(COMPILE) --output-file requirements/runtime.lock pyproject.toml
 	$(COMPILE) --output-file requirements/build.lock --group build
+	$(COMPILE) --output-file requirements/profile.lock --group profile
 	$(COMPILE) --output-file requirements/development.lock --group dev pyproject.toml \
 	  --constraints requirements/runtime.lock --constraints requirements/build.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund \
@@ -108,7 +120,7 @@ COMPILE = .tools/bin/uv pip compile --quiet --no-config --universal --python-ver
 
 .PHONY: clean
 clean: ## Remove everything that make has installed, and every cache
-	rm -rf .venv .clients .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .clients .bench .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -------------------------------------------------------------------------------------- environments
@@ -128,6 +140,10 @@ clean: ## Remove everything that make has installed, and every cache
 .venv/.development: .venv/.installed requirements/development.lock
 	@echo "make: installing the tools for development into .venv" >&2
 	@$(PIP) --require-hashes -r requirements/development.lock
+	@touch $@
+
+.venv/.profile: .venv/.development requirements/profile.lock
+	@$(PIP) --require-hashes -r requirements/profile.lock
 	@touch $@
 
 .tools/.uv-$(UV_VERSION):

@@ -147,7 +147,7 @@ class Bench:
     def _memory(self, upstream: Process, proxy: Process) -> None:
         count = self._size.open_streams
         section = self._report.section("Memory (RSS) and descriptors", ("idle", "then"))
-        running.get(proxy.port, "/v1/bench?bench=json")  # what is made at its first use
+        running.get(proxy.port, "/v1/bench?answer=json")  # what is made at its first use
         time.sleep(0.2)
         idle, descriptors = proxy.rss(), proxy.descriptors()
         for number, times in enumerate(("", ", a second time"), start=1):

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
+from collections.abc import Iterable
 
+import recorded
 from wire import Line
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+QUESTION_BYTES = 1_024
+STREAM_END = b"\r\n0\r\n\r\n"
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def request(port: int, mode: str) -> bytes:
-    """A request like those of the vendors' client libraries."""
-    stream = mode not in ("json", "late-json")
-    question = {"role": "user", "content": "Why is the sky blue? " * 40}
-    body = json.dumps(
-        {"model": "claude-bench-1", "max_tokens": 1024, "stream": stream, "messages": [question]}
-    ).encode()
+def request(
+    port: int,
+    mode: str,
+    *,
+    prefix: str = "",
+    headers: Iterable[tuple[str, str]] = (),
+    size: int = QUESTION_BYTES,
+) -> bytes:
+    """A request like those of the vendors' client libraries, with a body of that many bytes."""
+    stream = mode not in ("json", "late-json", "limited") and not mode.endswith(".json")
+    body = recorded.question(size, stream=stream)
     lines = [
-        f"POST /v1/messages?bench={mode} HTTP/1.1",
+        f"POST {prefix}/v1/messages?answer={mode} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
         "Accept: application/json",
         "Accept-Encoding: gzip, deflate",
@@ -33,6 +41,7 @@ def request(port: int, mode: str) -> bytes:
         "anthropic-version: 2023-06-01",
         "anthropic-beta: interleaved-thinking-2025-05-14",
         "X-Api-Key: made-up",
+        *(f"{name}: {value}" for name, value in headers),
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -59,8 +68,8 @@ class Client:
         await self._line.send(self._asked)
         received, body_at = await self._head()
         first = time.perf_counter()
-        length = _LENGTH.search(received, 0, body_at)
-        while not _whole(received, body_at, length):
+        length = LENGTH.search(received, 0, body_at)
+        while not whole(received, body_at, length):
             received += await self._more(received)
         return first
 
@@ -95,7 +104,8 @@ class Client:
         return data
 
 
-def _whole(received: bytes, body_at: int, length: re.Match[bytes] | None) -> bool:
+def whole(received: bytes, body_at: int, length: re.Match[bytes] | None) -> bool:
+    """Whether an answer is all there, that has that length, or is chunked."""
     if length is not None:
         return len(received) >= body_at + int(length[1])
-    return received.endswith(b"\r\n0\r\n\r\n")
+    return received.endswith(STREAM_END)

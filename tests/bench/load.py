@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import trio
-from client import Client, Unexpected, request
+from client import QUESTION_BYTES, STREAM_END, Client, Unexpected, request
 from wire import STAMP_DIGITS, Line
 
 Measured = dict[str, Any]
@@ -28,6 +28,8 @@ Measured = dict[str, Any]
 WARM_SECONDS = 0.5
 WARM_REQUESTS = 30
 CHURN_AT_ONCE = 25
+OPEN_SECONDS = 40.0
+"""Until all streams must be open; then it goes on with those that are."""
 LONGEST_STAY = 0.08
 """Seconds until a request of the churn is cancelled; no answer of its upstream ends so early."""
 
@@ -101,13 +103,20 @@ async def alternate(direct: int, proxy: int, mode: str, seconds: float) -> Measu
     }
 
 
-async def saturate(port: int, connections: int, seconds: float, pids: dict[str, int]) -> Measured:
+async def saturate(
+    port: int,
+    connections: int,
+    seconds: float,
+    pids: dict[str, int],
+    mode: str = "json",
+    size: int = QUESTION_BYTES,
+) -> Measured:
     """As many requests as the other side will serve on that many connections."""
     window = Window(pids)
     samples: list[float] = []
 
     async def work() -> None:
-        client = await Client.to(port, "json")
+        client = Client(await Line.to(port), request(port, mode, size=size))
         while True:
             began = time.perf_counter()
             await client.ask()
@@ -162,16 +171,22 @@ async def paced(port: int, streams: int, seconds: float, pids: dict[str, int]) -
     return {**measured, "count": len(delays), **percentiles(delays or [0.0])}
 
 
-async def hold(port: int, streams: int) -> Measured:
+async def hold(
+    port: int,
+    streams: int,
+    prefix: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Measured:
     """Opens streams, says so, and keeps them until a line comes in."""
     clients: list[Client] = []
     errors: list[str] = []
+    asked = request(port, "hold", prefix=prefix, headers=headers)
     gate = trio.CapacityLimiter(CHURN_AT_ONCE)
 
     async def work() -> None:
         async with gate:
             try:
-                client = await Client.to(port, "hold")
+                client = Client(await Line.to(port), asked)
                 clients.append(client)
                 await client.open()
             except (Unexpected, OSError) as error:
@@ -187,6 +202,58 @@ async def hold(port: int, streams: int) -> Measured:
     for client in clients:
         client.close()
     return {"seconds": took, "errors": errors}
+
+
+async def company(
+    port: int,
+    streams: int,
+    mode: str,
+    size: int = QUESTION_BYTES,
+    prefix: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Measured:
+    """Streams that are read, and asked for anew when they end; says so when all are open, and goes on
+    until a line comes in. `size` is that of a request's body.
+    """
+    errors: list[str] = []
+    asked = request(port, mode, prefix=prefix, headers=headers, size=size)
+    gate = trio.CapacityLimiter(CHURN_AT_ONCE)
+    opened = turns = 0
+    all_open = trio.Event()
+
+    def another() -> None:
+        nonlocal opened
+        opened += 1
+        if opened + len(errors) >= streams:
+            all_open.set()
+
+    async def work() -> None:
+        nonlocal turns
+        try:
+            async with gate:
+                client = Client(await Line.to(port), asked)
+                await client.open()
+            another()
+            while True:
+                last = b""
+                while not last.endswith(STREAM_END):
+                    last = last[-len(STREAM_END) :] + await client.more()
+                turns += 1
+                await client.open()
+        except (Unexpected, OSError) as error:
+            errors.append(repr(error))
+            another()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(streams):
+            nursery.start_soon(work)
+        with trio.move_on_after(OPEN_SECONDS):
+            await all_open.wait()
+        print(json.dumps({"open": opened - len(errors)}), flush=True)
+        began = time.perf_counter()
+        await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        nursery.cancel_scope.cancel()
+    return {"seconds": time.perf_counter() - began, "turns": turns, "errors": errors}
 
 
 async def churn(port: int, requests: int, seed: int) -> Measured:
@@ -234,7 +301,8 @@ async def churn(port: int, requests: int, seed: int) -> Measured:
 
 
 SCENARIOS: dict[str, Callable[..., Awaitable[Measured]]] = {
-    scenario.__name__: scenario for scenario in (alternate, saturate, flood, paced, hold, churn)
+    scenario.__name__: scenario
+    for scenario in (alternate, saturate, flood, paced, hold, company, churn)
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import socket
 import subprocess
@@ -12,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import recorded
 import trustme
 from running import START_SECONDS, STOP_SECONDS, Failed
 
-EVENTS = 200
-SIZES = {"2KB": 2_048, "200KB": 204_800, "2MB": 2_097_152}
+CONNECTIONS = 8192
+"""At both ends together, for one nginx."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ daemon off;
 pid {home}/nginx.pid;
 error_log {home}/error.log;
 worker_processes 1;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile {descriptors};
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   client_max_body_size 64m;
@@ -57,44 +58,89 @@ http {{
   sendfile on;
 """
 
-# A file answers only GET; the answer to everything else is turned into the file as well.
+# A file answers only GET; the answer to everything else is turned into the file as well. What is no
+# file (no dot in its name) lives, and is answered by `upstream.py` behind it. `&whole=1` answers no
+# sooner than the request's body is read, as every real upstream does; a relay that sends on what it
+# reads would else be answered in the middle, and nginx takes that badly.
 _UPSTREAM = """\
+  map $request_uri $named {{ "~^/as/([^/?]+)/" $1; default $arg_answer; }}
+  map $named $wanted {{ "" 2KB.json; default $named; }}
+  upstream files {{ server unix:{home}/files.sock; keepalive 256; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{port}{tls};
+    listen unix:{home}/files.sock;
+    root {home}/files;
+    types {{ application/json json; }}
+  }}
+  upstream live {{ server 127.0.0.1:{live}; keepalive 256; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096{tls};
     root {home}/files;
     default_type application/json;
     types {{ text/event-stream sse; application/json json; }}
-    add_header request-id req_bench always;
-    add_header anthropic-ratelimit-unified-status allowed always;
-    add_header anthropic-ratelimit-unified-5h-utilization 0.12 always;
-    add_header anthropic-ratelimit-unified-5h-reset 4102444800 always;
-    add_header anthropic-ratelimit-unified-5h-status allowed always;
-    location /v1/messages {{
-      error_page 405 =200 /answer$is_args$args;
-      if ($arg_answer = "") {{ rewrite ^ /2KB.json break; }}
-      rewrite ^ /$arg_answer break;
+    location / {{
+      error_page 405 =200 /answer;
+      error_page 418 = @live;
+      error_page 419 = @whole;
+      if ($wanted !~ "[.]") {{ return 418; }}
+      if ($arg_whole) {{ return 419; }}
+      add_header request-id req_bench always;
+      add_header anthropic-ratelimit-unified-status allowed always;
+      add_header anthropic-ratelimit-unified-5h-utilization 0.12 always;
+      add_header anthropic-ratelimit-unified-5h-reset 4102444800 always;
+      add_header anthropic-ratelimit-unified-5h-status allowed always;
+      rewrite ^ /$wanted break;
     }}
-    location /answer {{
-      rewrite ^ /$arg_answer break;
+    location = /answer {{
+      internal;
+      add_header request-id req_bench always;
+      add_header anthropic-ratelimit-unified-status allowed always;
+      add_header anthropic-ratelimit-unified-5h-utilization 0.12 always;
+      add_header anthropic-ratelimit-unified-5h-reset 4102444800 always;
+      add_header anthropic-ratelimit-unified-5h-status allowed always;
+      rewrite ^ /$wanted break;
+    }}
+    location @whole {{
+      proxy_method GET;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      rewrite ^ /$wanted break;
+      proxy_pass http://files;
+    }}
+    location @live {{
+      proxy_pass http://live;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_request_buffering off;
+      proxy_read_timeout 600s;
     }}
   }}
 }}
 """
 
 _RELAY = """\
-  upstream there {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  upstream there {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port} backlog=4096;
     location / {{
       proxy_pass {scheme}://there;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_buffering off;
       proxy_request_buffering off;
-      proxy_ssl_session_reuse on;
-    }}
+      proxy_read_timeout 600s;
+{secured}    }}
   }}
 }}
+"""
+
+_SECURED = """\
+      proxy_ssl_session_reuse on;
+      proxy_ssl_verify on;
+      proxy_ssl_name localhost;
+      proxy_ssl_trusted_certificate {ca_file};
 """
 
 
@@ -104,16 +150,20 @@ def found() -> str | None:
 
 
 @contextlib.contextmanager
-def upstream(home: Path, *, tls: bool = False) -> Iterator[Upstream]:
-    """An upstream far faster than any relay. `?answer=` names what it answers."""
+def upstream(home: Path, live: int, *, tls: bool = False) -> Iterator[Upstream]:
+    """An upstream far faster than any relay, and what lives on port `live` behind it.
+
+    `?answer=`, or a path `/as/ANSWER/...`, names what it answers.
+    """
     files = home / "files"
     files.mkdir(parents=True)
-    for name, size in SIZES.items():
-        (files / f"{name}.json").write_bytes(_message(size))
-    (files / "stream.sse").write_bytes(_stream())
+    for name, size in recorded.SIZES.items():
+        (files / f"{name}.json").write_bytes(recorded.message(size))
+    (files / "stream.sse").write_bytes(b"".join(recorded.events()))
     for path in (home, files, *files.iterdir()):
         path.chmod(0o755)
-    with _running(home, _UPSTREAM, tls=_certificate(home) if tls else "") as (port, _):
+    secured = _certificate(home) if tls else ""
+    with _running(home, _UPSTREAM, tls=secured, live=live) as (port, _):
         yield Upstream(port, str(home / "ca.pem") if tls else "")
 
 
@@ -122,7 +172,9 @@ def relay(home: Path, there: Upstream) -> Iterator[tuple[int, int]]:
     """nginx as a relay with one worker: its port and the process id of its master."""
     home.mkdir(parents=True)
     home.chmod(0o755)
-    with _running(home, _RELAY, upstream=there.port, scheme=there.scheme) as started:
+    secured = _SECURED.format(ca_file=there.ca_file) if there.ca_file else ""
+    values = {"upstream": there.port, "scheme": there.scheme, "secured": secured}
+    with _running(home, _RELAY, **values) as started:
         yield started
 
 
@@ -149,75 +201,28 @@ def _running(home: Path, server: str, **values: object) -> Iterator[tuple[int, i
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     configuration = home / "nginx.conf"
-    configuration.write_text((_HEAD + server).format(home=home, port=port, **values), "utf-8")
+    configuration.write_text(
+        (_HEAD + server).format(
+            home=home, port=port, connections=CONNECTIONS, descriptors=2 * CONNECTIONS, **values
+        ),
+        "utf-8",
+    )
     process = subprocess.Popen(
         [program, "-p", str(home), "-c", str(configuration), "-e", str(home / "error.log")]
     )
     try:
-        _wait_for(port, process)
+        _wait_for(port, process, home)
         yield port, process.pid
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], home: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
-    raise Failed("nginx did not start")
-
-
-def _message(size: int) -> bytes:
-    usage = {"input_tokens": 12, "output_tokens": 34}
-    message = {
-        "id": "msg_bench",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-opus-5-5",
-        "content": [{"type": "text", "text": ""}],
-        "stop_reason": "end_turn",
-        "usage": usage,
-    }
-    message["content"] = [{"type": "text", "text": "x" * (size - len(json.dumps(message)))}]
-    return json.dumps(message).encode()
-
-
-def _stream() -> bytes:
-    """Events of the sizes that are seen: a few words each."""
-    usage = {"input_tokens": 12, "output_tokens": 1}
-    message = {
-        "id": "msg_bench",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-opus-5-5",
-        "content": [],
-        "usage": usage,
-    }
-    start = {
-        "type": "content_block_start",
-        "index": 0,
-        "content_block": {"type": "text", "text": ""},
-    }
-    delta = {
-        "type": "content_block_delta",
-        "index": 0,
-        "delta": {"type": "text_delta", "text": " some words of it"},
-    }
-    events = [
-        {"type": "message_start", "message": message},
-        start,
-        *[delta] * (EVENTS - 5),
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "end_turn"},
-            "usage": {"output_tokens": 99},
-        },
-        {"type": "message_stop"},
-    ]
-    return b"".join(
-        f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
-    )
+    log = next((file for file in home.glob("error.log")), None)
+    raise Failed(f"nginx did not start: {log.read_text('utf-8')[-1000:] if log else 'no log'}")

@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,9 @@ START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 LOAD_SECONDS = 60.0
 """Past these something hangs; no figure comes near them."""
+
+DESCRIPTORS = 65_536
+DESCRIPTORS_MIN = 4_096
 
 CONFIGURATION = """\
 [upstream]
@@ -69,7 +74,7 @@ class Process:
         assert self._popen.stdout is not None
         self.first_line = self._popen.stdout.readline().strip()
         self.start_seconds = time.perf_counter() - began
-        self.pid = self._popen.pid
+        self.pid = self.root = self._popen.pid
         if not self.first_line:
             self.stop()
             raise Failed(f"{' '.join(command)} did not start: {self.complaints()[-2000:]}")
@@ -125,14 +130,21 @@ def upstream(home: Path) -> Iterator[Process]:
 
 @contextlib.contextmanager
 def proxy(
-    upstream: int | str, home: Path, *, extra: str = "", in_upstream: str = "", express: bool = True
+    upstream: int | str,
+    home: Path,
+    *,
+    extra: str = "",
+    in_upstream: str = "",
+    express: bool = True,
+    in_server: str = "",
 ) -> Iterator[Process]:
     """The program as a user starts it, in front of that upstream (a port of this machine, or a URL).
 
-    `extra` is more configuration, and `in_upstream` more for its table `[upstream]`. Without
+    `extra` is more configuration, `in_upstream` and `in_server` are more for those tables. Without
     `express` the reference lane serves.
     """
-    extra += "" if express else "[server]\nexpress = false\n"
+    in_server += "" if express else "express = false\n"
+    extra += f"[server]\n{in_server}" if in_server else ""
     url = upstream if isinstance(upstream, str) else f"http://127.0.0.1:{upstream}"
     home.mkdir(parents=True, exist_ok=True)
     file = home / "config.toml"
@@ -156,6 +168,51 @@ def _start_load(plan: dict[str, Any]) -> subprocess.Popen[str]:
     )
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started: what a user pays for."""
+    try:
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        raise Failed(f"process {pid} has died") from None
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of the family so far, user and system."""
+    spent = 0.0
+    for member in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            spent += sum(member.cpu_times()[:2])
+    return spent
+
+
+def resident(pid: int) -> float:
+    """Resident memory of the family in MB; pages that two of them share count twice."""
+    held = 0
+    for member in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            held += int(member.memory_info().rss)
+    return held / 1e6
+
+
+def ended_like_interrupted() -> None:
+    """From now on SIGTERM, too, ends what we have started: by an exception, not at once."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+
+
+def many_descriptors() -> None:
+    """As many open files as are permitted, for us and for what we start. Raises Failed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, DESCRIPTORS), hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft < DESCRIPTORS_MIN:
+        raise Failed(
+            f"a process may have {soft} open files here, and {DESCRIPTORS_MIN} are needed: "
+            f"say `ulimit -n {DESCRIPTORS_MIN}` first, or ask who limits it"
+        )
+
+
 def load(scenario: str, **plan: object) -> dict[str, Any]:
     """What the load client measured; raises Failed when it could not."""
     client = _start_load({"scenario": scenario, **plan})
@@ -163,17 +220,33 @@ def load(scenario: str, **plan: object) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def held_streams(port: int, streams: int) -> Iterator[int]:
-    """Streams that stay open in the block; how many there are."""
-    client = _start_load({"scenario": "hold", "port": port, "streams": streams})
+def held_streams(port: int, streams: int, **plan: object) -> Iterator[int]:
+    """Silent streams that stay open in the block; how many there are."""
+    with _meanwhile("hold", {"port": port, "streams": streams, **plan}) as (opened, _):
+        yield opened
+
+
+@contextlib.contextmanager
+def company(
+    port: int, streams: int, mode: str, **plan: object
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Streams with events in the block; how many there are, and after it what became of them."""
+    with _meanwhile("company", {"port": port, "streams": streams, "mode": mode, **plan}) as both:
+        yield both
+
+
+@contextlib.contextmanager
+def _meanwhile(scenario: str, plan: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    client = _start_load({"scenario": scenario, **plan})
+    measured: dict[str, Any] = {}
     try:
         assert client.stdout is not None
-        told = client.stdout.readline()
+        told = client.stdout.readline()  # bounded: the client gives up by itself
         if not told:
             raise Failed("the load client could not open streams")
-        yield int(json.loads(told)["open"])
+        yield int(json.loads(told)["open"]), measured
     finally:
-        _result(client, "hold")
+        measured.update(_result(client, scenario))
 
 
 def _result(client: subprocess.Popen[str], scenario: str) -> dict[str, Any]:

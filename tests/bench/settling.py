@@ -37,7 +37,7 @@ def settle(upstream: Process, proxy: Process, descriptors: int) -> None:
     while time.monotonic() < end:
         # The first closes all others at the upstream; at the next the proxy's pool sees it.
         for _ in range(2):
-            running.get(proxy.port, "/v1/bench?bench=close-idle")
+            running.get(proxy.port, "/v1/bench?answer=close-idle")
         calm = not running.get(proxy.port, "/status")["in_flight"]
         calm = calm and not running.get(upstream.port, "/?bench=state")["busy"]
         time.sleep(0.1)  # our own connections of just now go as well

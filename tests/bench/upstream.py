@@ -1,7 +1,7 @@
 """The benchmark's upstream: fixed bytes over raw sockets, so that it is never the bottleneck.
 
 A process of its own: prints its port, then serves until it is terminated. What it answers is the
-value of `bench` in the query of the request:
+value of `bench` or `answer` in the query of the request, or in a path `/as/ANSWER/...`:
 
     json        2 KB of JSON at once
     late-json   the same after LATE_SECONDS
@@ -10,7 +10,12 @@ value of `bench` in the query of the request:
     paced       a stream without end, an event every PACE_SECONDS that says when it was written
     hold        a stream that is silent after its first events
     close-idle  closes every idle connection, then this one after its answer
+    turns       a stream of TURN_EVENTS events, paced like that, and complete
+    limited     429 to the credential LIMITED, `json` to everybody else; the moments of both are noted
+    noted       milliseconds from each 429 to the request after it, since this was asked last
     state       how many connections there ever were, and how many have an answer under way
+    2KB.json, 200KB.json, 2MB.json, stream.sse
+                what nginx answers as an upstream, for where there is none (`recorded.py`)
 """
 
 from __future__ import annotations
@@ -22,43 +27,33 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+import recorded
 import trio
 from wire import STAMP_DIGITS, Line
 
 ANSWER_BYTES = 2048
 SHORT_EVENTS = 8
+TURN_EVENTS = 100
+LIMITED = b"made-up-one"
 PACE_SECONDS = 0.05
 LATE_SECONDS = 0.1
 LISTEN_BACKLOG = 1024
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_MODE = re.compile(rb"[?&]bench=([a-z-]+)")
+_MODE = re.compile(rb"[?&](?:bench|answer)=([A-Za-z0-9.-]+)|/as/([^/ ]+)/")
+_CREDENTIAL = re.compile(rb"\r\n(?:x-api-key: *|authorization: *bearer +)([^\r]+)", re.IGNORECASE)
 
 
-def _json_body() -> bytes:
-    message = {
-        "id": "msg_bench",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-bench-1",
-        "content": [{"type": "text", "text": ""}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": {"input_tokens": 12, "output_tokens": 345},
-    }
-    filler = "x" * (ANSWER_BYTES - len(json.dumps(message)))
-    return json.dumps({**message, "content": [{"type": "text", "text": filler}]}).encode()
-
-
-def _json_answer(body: bytes, *, close: bool = False) -> bytes:
+def _answer(body: bytes, *, status: bytes = b"200 OK", close: bool = False) -> bytes:
     lines = [
-        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 " + status,
         b"content-type: application/json",
         b"request-id: req_bench",
         b"anthropic-ratelimit-requests-limit: 4000",
         b"anthropic-ratelimit-requests-remaining: 3999",
         b"content-length: %d" % len(body),
         *([b"connection: close"] if close else []),
+        *([b"retry-after: 60"] if status.startswith(b"429") else []),
     ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
@@ -73,7 +68,7 @@ def _delta(text: str) -> bytes:
     return _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
 
-ANSWER = _json_answer(_json_body())
+ANSWER = _answer(recorded.message(ANSWER_BYTES))
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"cache-control: no-cache\r\nrequest-id: req_bench\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -84,6 +79,22 @@ PREFACE = _event("message_start", message={"id": "msg_bench", "content": []}) + 
 DELTA = _delta("y" * STAMP_DIGITS)
 BEFORE_STAMP, _, AFTER_STAMP = DELTA.partition(b"y" * STAMP_DIGITS)
 STREAM_END = _event("message_stop") + b"0\r\n\r\n"
+STOPPED = _event("content_block_stop", index=0) + _event(
+    "message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": TURN_EVENTS}
+)
+REFUSED = _answer(
+    b'{"type":"error","error":{"type":"rate_limit_error","message":"made up"}}',
+    status=b"429 Too Many Requests",
+)
+FILES = {
+    **{
+        f"{name}.json".encode(): _answer(recorded.message(size))
+        for name, size in recorded.SIZES.items()
+    },
+    b"stream.sse": STREAM_HEAD
+    + b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in recorded.events())
+    + b"0\r\n\r\n",
+}
 
 
 class Upstream:
@@ -93,6 +104,8 @@ class Upstream:
         self._idle: set[Line] = set()
         self._busy: set[Line] = set()
         self._accepted = 0
+        self._refused_at = 0.0
+        self._noted: list[float] = []
         self._answers: dict[bytes, Callable[[Line], Awaitable[bool]]] = {
             b"json": self._json,
             b"late-json": self._late_json,
@@ -101,6 +114,8 @@ class Upstream:
             b"paced": self._paced,
             b"hold": self._hold,
             b"close-idle": self._close_idle,
+            b"turns": self._turns,
+            b"noted": self._tell,
             b"state": self._state,
         }
 
@@ -131,11 +146,17 @@ class Upstream:
                 if not (data := await line.receive()):
                     return
                 received += data
-            mode = _MODE.search(received, 0, received.find(b"\r\n"))
+            found = _MODE.search(received, 0, received.find(b"\r\n"))
+            mode = (found[1] or found[2]) if found else b"json"
+            credential = _CREDENTIAL.search(received, 0, end + 2) if mode == b"limited" else None
             received = received[size:]
             self._idle.discard(line)
             self._busy.add(line)
-            if not await self._answers[mode[1] if mode else b"json"](line):
+            if mode in FILES:
+                await line.send(FILES[mode])
+            elif mode == b"limited":
+                await self._limited(line, credential[1] if credential else b"")
+            elif not await self._answers[mode](line):
                 return
             self._busy.discard(line)
             self._idle.add(line)
@@ -171,6 +192,31 @@ class Upstream:
             stamp = b"%0*d" % (STAMP_DIGITS, time.monotonic_ns())
             await line.send(BEFORE_STAMP + stamp + AFTER_STAMP)
 
+    async def _turns(self, line: Line) -> bool:
+        await line.send(STREAM_HEAD + PREFACE)
+        due = trio.current_time()
+        for _ in range(TURN_EVENTS):
+            due += PACE_SECONDS
+            await trio.sleep_until(due)
+            await line.send(DELTA)
+        await line.send(STOPPED + STREAM_END)
+        return True
+
+    async def _limited(self, line: Line, credential: bytes) -> None:
+        if credential == LIMITED:
+            self._refused_at = time.perf_counter()
+            await line.send(REFUSED)
+            return
+        if self._refused_at:
+            self._noted.append((time.perf_counter() - self._refused_at) * 1000)
+            self._refused_at = 0.0
+        await line.send(ANSWER)
+
+    async def _tell(self, line: Line) -> bool:
+        body, self._noted = json.dumps({"ms": self._noted}).encode(), []
+        await line.send(_answer(body))
+        return True
+
     async def _hold(self, line: Line) -> bool:
         await line.send(STREAM_HEAD + PREFACE)
         await line.ended()
@@ -179,13 +225,13 @@ class Upstream:
     async def _close_idle(self, line: Line) -> bool:
         for idle in list(self._idle):
             idle.close()
-        await line.send(_json_answer(b"{}", close=True))
+        await line.send(_answer(b"{}", close=True))
         return False
 
     async def _state(self, line: Line) -> bool:
         # Without the connection that asks.
         counts = {"accepted": self._accepted - 1, "busy": len(self._busy) - 1}
-        await line.send(_json_answer(json.dumps(counts).encode()))
+        await line.send(_answer(json.dumps(counts).encode()))
         return True
 
 
