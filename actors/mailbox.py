@@ -78,7 +78,7 @@ class Mailbox(Generic[M]):
         """Messages that wait to be read, oldest first."""
         self.returned: deque[Envelope[M]] = deque()
         self.published: object = None
-        """The state that the actor published last; None before it has published any."""
+        """The state that this life of the actor published last; None before it has."""
         self.stopped = False
         self._senders: dict[Envelope[M], trio.lowlevel.Task] = {}
 
@@ -180,6 +180,7 @@ class Mailbox(Generic[M]):
     def open_inbox(self) -> Inbox[M]:
         """The receiving side for a new incarnation; a mailbox that was closed is opened again."""
         self.stopped = False
+        self.published = None
         self.inbox = Inbox(self)
         return self.inbox
 

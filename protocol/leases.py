@@ -16,6 +16,7 @@ class Lease(msgspec.Struct, frozen=True):
     `credential` None means the client's own. `reasons` says why this account, for people.
     `after_burst`: if this attempt meets a short limit too, it is the egress's (`protocol.egress`).
     `waited_for`: the account in whose ramp the request waited (`protocol.ramp`), else empty.
+    `ramped`: the account is in its ramp, so others may wait for the success of this attempt.
     """
 
     id: int
@@ -26,6 +27,7 @@ class Lease(msgspec.Struct, frozen=True):
     choice: Choice | tuple[Considered, ...] = ()
     after_burst: bool = False
     waited_for: str = ""
+    ramped: bool = False
 
     @property
     def considered(self) -> tuple[Considered, ...]:

@@ -154,7 +154,7 @@ class Workload:
             await trio.lowlevel.checkpoint()  # the upstream's answer
             told = answer_headers(self._number % 900 if self._fresh else 420)
             record.status, record.first_byte_at = 200, trio.current_time()
-            desk.report_success(lease, 200, told, tried)
+            desk.report_success(lease, 200, told, tried, whole=True)
             record.bytes_out = 2048
             record.complete()
             record.usage = usage = Usage(12, 345, 6000, 78)
