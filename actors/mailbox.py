@@ -274,6 +274,11 @@ class Inbox(Generic[M]):
         waiting = bool(mailbox.queue or mailbox.returned)
         return waiting and self._in_a_row < IN_A_ROW and not self._ended
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are waiting."""
+        return self._mailbox.depth
+
     def receive_nowait(self) -> Envelope[M] | None:
         """The next message if one is waiting. What was read before goes on being handled."""
         while not self._ended:

@@ -32,12 +32,15 @@ class Lease(msgspec.Struct, frozen=True):
     @property
     def considered(self) -> tuple[Considered, ...]:
         """`reasons` as data, with every account there was; worked out when it is asked for."""
-        choice = self.choice
-        known = choice.considered() if isinstance(choice, Choice) else choice
-        return (
-            *known,
-            *([Considered(self.waited_for, "waited", "ramp")] if self.waited_for else []),
-        )
+        return everybody(self.choice, self.waited_for)
+
+
+def everybody(
+    choice: Choice | tuple[Considered, ...], waited_for: str
+) -> tuple[Considered, ...]:
+    """Every account that there was in a choice, and the one that the request had waited for."""
+    known = choice.considered() if isinstance(choice, Choice) else choice
+    return (*known, Considered(waited_for, "waited", "ramp")) if waited_for else known
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -92,7 +92,7 @@ class Ports(msgspec.Struct, frozen=True):
     def write_line(self, record: Record) -> None:
         """The journal is the one receiver that may lose a message; it never delays a request."""
         try:
-            taken = self.journal.tell_nowait(record.explained())
+            taken = self.journal.tell_nowait(record.over())
         except AskFailed:
             taken = False  # the program is stopping and the journal has gone before this request
         if not taken:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import trio
 
-from protocol.explanation import Explained
 from protocol.identity import client_credential
 from protocol.peek import Peek
-from protocol.request import RequestHead, Route
-from protocol.request_line import RequestLine, plain
+from protocol.request import ALIAS_PREFIX, RequestHead, Route
+from protocol.request_line import RequestLine, plain, timestamp
 from protocol.secrets import scrub
+from protocol.told import Ended
 from protocol.usage import Usage, UsageMeter
 from server.trace import Trace
+
+
+_PATHS = frozenset(
+    prefix + path
+    for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions")
+    for prefix in ("", ALIAS_PREFIX)
+)
+"""Of nearly all requests. Nobody has written a credential into one of these."""
 
 
 class Record:
@@ -45,7 +52,7 @@ class Record:
         self.error_type: str | None = None
         self.served_model: str | None = None
         self.usage = Usage()
-        self.trace = Trace()
+        self.trace = Trace(self.began)
 
     def ended(self, terminal: str, status: int | None = None) -> None:
         """How it ended; a status that the client already saw stays."""
@@ -85,22 +92,22 @@ class Record:
         self.usage = usage or Usage()
         return usage
 
-    def explained(self) -> Explained:
-        """The line and how it came to it, as things stand."""
-        return Explained(self.line(), self.trace.explanation())
-
-    def line(self) -> RequestLine:
-        """The line, as things stand."""
+    def over(self) -> Ended:
+        """The line and how it came to it, for the journal."""
         now = trio.current_time()
-        head = self.head
+        return Ended(self.line(now), self.trace.told(now))
+
+    def line(self, now: float | None = None) -> RequestLine:
+        """The line, as things stand."""
+        if now is None:
+            now = trio.current_time()
+        head, path = self.head, self.head.path
         first = self.first_byte_at
         return RequestLine(
-            at=datetime.datetime.fromtimestamp(self.at, datetime.UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
+            at=timestamp(self.at),
             request_id=self.request_id,
             method=plain(head.method) or "",
-            path=plain(scrub(head.path)) or "",
+            path=path if path in _PATHS else plain(scrub(path)) or "",
             dialect="openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
             model=plain(self.asked.model),
             served_model=plain(self.served_model or self.asked.model)
