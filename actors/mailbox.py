@@ -159,7 +159,9 @@ class Mailbox(Generic[M]):
         Counts messages that wait for room and those being handled right now. `now` is trio time.
         """
         held = () if self.inbox is None else self.inbox.handling
-        heads = (next(iter(all_), None) for all_ in (self.queue, self._senders, self.returned, held))
+        heads = (
+            next(iter(all_), None) for all_ in (self.queue, self._senders, self.returned, held)
+        )
         return max((now - head.sent_at for head in heads if head is not None), default=0.0)
 
     # What follows is for the reader, and for the supervisor, which owns the mailbox.

@@ -234,20 +234,20 @@ def _lease(
     why: str = "",
     choice: Choice | None = None,
 ) -> tuple[DispatchState, Lease]:
-    name, number, pool = spec.name, state.next_lease, state.strategy.pool
+    name, number = spec.name, state.next_lease
     in_flight = {**state.in_flight, name: state.in_flight.get(name, 0) + 1}
-    given = {**state.given, name: state.given.get(name, 0) + 1}
-    counted = msgspec.structs.replace(
-        state,
-        in_flight=in_flight,
-        given=given,
-        next_lease=number + 1,
-        routing=routing.counted(state.routing, name, spec.requests_per_minute, now),
-        traffic=ramp.leased(state.traffic, name, now) if pool else state.traffic,
-        prepared=with_load(state.pool(), name, in_flight, given) if pool else state.prepared,
-    )
+    counted = msgspec.structs.replace(state, in_flight=in_flight, next_lease=number + 1)
+    if state.strategy.pool:
+        given = {**state.given, name: state.given.get(name, 0) + 1}
+        counted = msgspec.structs.replace(
+            counted,
+            given=given,
+            routing=routing.counted(state.routing, name, spec.requests_per_minute, now),
+            traffic=ramp.leased(state.traffic, name, now),
+            prepared=with_load(state.pool(), name, in_flight, given),
+        )
     told = choice or (Considered(name, "taken", why),)
-    ramped = state.traffic.ramping(name, now)
+    ramped = bool(state.traffic.ramps) and state.traffic.ramping(name, now)
     return counted, Lease(
         number, name, spec.credential, spec.base_url, reasons, told, ramped=ramped
     )

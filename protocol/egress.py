@@ -56,7 +56,9 @@ def choose(
     """`dispatch.choose`, for requests that may have to wait for the egress."""
     if not state.strategy.pool or ask.route is Route.OTHER:
         return dispatch.choose(state, ask, now)
-    tried = _base_urls(state, ask.tried) if ask.tried else set[str]()
+    if not state.egress and not ask.after_burst and not state.pool().closely:
+        return dispatch.choose(state, ask, now)  # nobody rests, so there is no evidence of any
+    tried = _base_urls(state, ask.tried)
     if ask.after_burst:
         for base_url in tried:
             if _bursting(state, now, base_url, besides=ask.tried):
@@ -82,8 +84,6 @@ def _among_the_free(
     state: DispatchState, ask: Acquire, now: float
 ) -> tuple[DispatchState, Lease | Refusal | Later]:
     """A choice in which the accounts behind a resting egress rest as well, for as long."""
-    if not state.egress:
-        return dispatch.choose(state, ask, now)
     resting = {url: bench for url, bench in state.egress.items() if bench.active(now)}
     if not resting:
         return dispatch.choose(state, ask, now)
@@ -184,8 +184,6 @@ def _bursting(
 ) -> list[float]:
     """When the benches end of the accounts of `base_url` that rest for a burst (monotonic s)."""
     members = state.pool()
-    if not members.closely:
-        return []
     closely = [members.states[place] for place in members.closely]  # who rests is among them
     return [
         cooldown.until

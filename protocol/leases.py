@@ -35,9 +35,7 @@ class Lease(msgspec.Struct, frozen=True):
         return everybody(self.choice, self.waited_for)
 
 
-def everybody(
-    choice: Choice | tuple[Considered, ...], waited_for: str
-) -> tuple[Considered, ...]:
+def everybody(choice: Choice | tuple[Considered, ...], waited_for: str) -> tuple[Considered, ...]:
     """Every account that there was in a choice, and the one that the request had waited for."""
     known = choice.considered() if isinstance(choice, Choice) else choice
     return (*known, Considered(waited_for, "waited", "ramp")) if waited_for else known

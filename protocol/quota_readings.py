@@ -55,3 +55,8 @@ class Readings:
             self._newest.clear()
         self._newest[account] = Newest(telling, credential, now)
         return read(tuple(telling), now)
+
+    def read_anew(self, account: str, headers: Headers, now: float) -> Quota:
+        """The same of a failure: all of it, and the next success is read again, too."""
+        self._newest.pop(account, None)
+        return read(headers, now)

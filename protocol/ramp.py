@@ -61,8 +61,6 @@ class Traffic(msgspec.Struct, frozen=True):
 
     def ramping(self, name: str, now: float) -> bool:
         """Whether an account is in its ramp."""
-        if not self.ramps:
-            return False
         ramp = self.ramps.get(name)
         return ramp is not None and now - ramp.since < RAMP_SECONDS
 

@@ -32,7 +32,6 @@ from protocol.config import Refresh
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.egress import EgressLimited
 from protocol.errors import Problem
-from protocol.quota import read
 from protocol.quota_readings import Readings
 from protocol.ramp import RAMP_SECONDS
 from protocol.request import Headers
@@ -190,7 +189,7 @@ class Desk:
                 now,
                 failed.status,
                 scrub(failed.detail)[:200],
-                read(failed.headers, now),
+                self._ports.readings.read_anew(lease.account, failed.headers, now),
                 asked=tried.asked,
                 began=tried.began,
                 credential=lease.credential,

@@ -16,7 +16,6 @@ from protocol.told import Ended
 from protocol.usage import Usage, UsageMeter
 from server.trace import Trace
 
-
 _PATHS = frozenset(
     prefix + path
     for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions")

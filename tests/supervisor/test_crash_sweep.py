@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.mailbox import ActorCrashed, AskTimeout, Mailbox
+from actors.mailbox import ActorCrashed, Mailbox
 from actors.runtime import Run
 from protocol.question import Question
 from supervisor.child import ChildSpec, GroupSpec
