@@ -1,0 +1,101 @@
+"""Why a request went where it went, kept for the newest thousand."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from protocol.explanation import Attempt, Pause
+from protocol.explanations import KEPT_MAX, SMALL_POOL, Explanations
+from protocol.request_line import RequestLine
+from protocol.routing import Arranged, Choice, Considered, Policy
+from protocol.strategies import Candidate, Turn
+from protocol.told import Chosen, Ended, Noted, Served, Told
+
+MANY = SMALL_POOL + 1
+
+
+def considered(taken: str = "a", count: int = 3) -> tuple[Considered, ...]:
+    """New objects each time, as the dispatcher makes them."""
+    others = [Considered(f"account-{number}", "next", "order") for number in range(count)]
+    return (Considered(taken, "taken", "fill-first"), *others)
+
+
+def ended(request_id: str, *steps: Noted) -> Ended:
+    line = RequestLine("2026-11-21T00:00:00Z", request_id, "POST", "/v1/messages")
+    return Ended(line, Told(0.0, 1.0, steps=steps))
+
+
+def choice(account: str, among: Choice | tuple[Considered, ...]) -> Chosen:
+    return Chosen(0.0, 0.0001, account, ("fill-first",), None, None, among, "")
+
+
+def arranged(taken: str, count: int) -> Choice:
+    """A choice as the dispatcher hands it out: nobody has asked yet who was considered."""
+    candidates = [Candidate(taken), *(Candidate(f"account-{n}", order=n) for n in range(count))]
+    policy = Policy("fill-first")
+    return Choice(Arranged(candidates[0], "fill-first", candidates, policy, Turn(), 0.0), {})
+
+
+def test_the_newest_are_kept_and_of_one_id_the_newer() -> None:
+    kept = Explanations(limit=2)
+    for name in "abc":
+        kept.add(ended(name))
+    kept.add(ended("b", Pause(0.0, 1.0, "max_wait")))
+    kept.add(ended("d"))
+    assert len(kept) == 2
+    assert [name for name in "abcd" if kept.find(name)] == ["b", "d"]
+    again = kept.find("b")
+    assert again is not None
+    assert again.explanation.steps == (Pause(0.0, 1.0, "max_wait"),)
+
+
+def test_what_was_considered_comes_back_equal_and_is_kept_once() -> None:
+    kept = Explanations()
+    for name in ("r1", "r2"):
+        kept.add(ended(name, choice("a", arranged("a", MANY))))
+    one, two = (kept.find(name).explanation.steps[0] for name in ("r1", "r2"))  # type: ignore[union-attr]
+    assert one.considered == considered("a", MANY)
+    assert one.considered is two.considered
+    kept.add(ended("r3", choice("b", arranged("b", MANY))))
+    third = kept.find("r3").explanation.steps[0]  # type: ignore[union-attr]
+    assert third.considered[1] is one.considered[1], "also the entries of different lists"
+
+
+def test_what_is_shared_does_not_outgrow_what_is_kept() -> None:
+    kept = Explanations(limit=10)
+    for number in range(500):
+        name = f"account-{number}"
+        kept.add(ended(name, choice(name, considered(name, MANY))))
+    assert len(kept) == 10
+    assert len(kept._lists) <= 21
+    assert len(kept._entries) <= 10 + MANY + 10
+    last = kept.find("account-499")
+    assert last is not None
+    assert last.explanation.steps[0].considered == considered("account-499", MANY)  # type: ignore[union-attr]
+
+
+def memory_of(kept: Explanations, requests: int, accounts: int) -> int:
+    """Bytes that explaining `requests` among `accounts`, each with one failover, takes."""
+    tracemalloc.start()
+    try:
+        for number in range(requests):
+            taken = f"taken-{number % accounts}"
+            steps = [
+                choice(taken, arranged(taken, accounts)),
+                Attempt(0.1, 20.0, taken, "failed", 429, reason="rate_limited"),
+                choice("b", arranged("b", accounts)),
+                Served(0.02, 0.92, "b", 200, "complete", None),
+            ]
+            kept.add(ended(f"request-{number}", *steps))
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_thousand_requests_among_a_hundred_accounts_stay_small() -> None:
+    """About 1.5 MB of it; a list of its own for each choice would take ten times as much."""
+    size = memory_of(Explanations(), KEPT_MAX, 100)
+    assert size < 4_000_000
+    unshared = Explanations()
+    unshared._sharing = lambda step: step  # type: ignore[method-assign]
+    assert memory_of(unshared, KEPT_MAX, 100) > 10_000_000, "the control: nothing shared"
