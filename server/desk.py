@@ -242,8 +242,9 @@ class Desk:
 
     def report_usage(self, lease: Lease, usage: Usage) -> None:
         """Told when the attempt is over, before its lease is given back."""
-        success, self._success = self._success, None
+        success = self._success
         if success is not None and success.lease == lease.id:
+            self._success = None
             self._tell(lease, msgspec.structs.replace(success, usage=usage))
         else:
             self._tell(lease, Used(lease.id, usage))

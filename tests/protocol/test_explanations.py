@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import tracemalloc
 
+import msgspec
+
+from protocol.accounts import Credential
 from protocol.explanation import Attempt, Pause
 from protocol.explanations import KEPT_MAX, SMALL_POOL, Explanations
+from protocol.leases import Lease
 from protocol.request_line import RequestLine
 from protocol.routing import Arranged, Choice, Considered, Policy
+from protocol.secrets import Secret
 from protocol.strategies import Candidate, Turn
-from protocol.told import Chosen, Ended, Noted, Served, Told
+from protocol.told import Chosen, Ended, Noted, Served, Told, chosen, explained
 
 MANY = SMALL_POOL + 1
 
@@ -72,6 +77,29 @@ def test_what_is_shared_does_not_outgrow_what_is_kept() -> None:
     last = kept.find("account-499")
     assert last is not None
     assert last.explanation.steps[0].considered == considered("account-499", MANY)  # type: ignore[union-attr]
+
+
+def test_of_a_small_pool_nothing_is_worked_out_before_somebody_asks() -> None:
+    kept = Explanations()
+    made = arranged("a", 3)
+    kept.add(ended("r1", choice("a", made)))
+    assert not kept._lists
+    found = kept.find("r1")
+    assert found is not None
+    (step,) = found.explanation.steps
+    assert step.considered == considered("a", 3)  # type: ignore[union-attr]
+
+
+def test_what_is_kept_of_a_lease_has_no_credential_in_it() -> None:
+    credential = Credential(Secret("key-that-must-go"), bearer=False)
+    lease = Lease(1, "a", credential, "http://up", ("why",), arranged("a", 1), waited_for="b")
+    kept = chosen(lease, 0.0, 1.0)
+    assert not any(isinstance(value, Credential) for value in msgspec.structs.astuple(kept))
+    told = explained(Told(0.0, 1.0, steps=(kept,)))
+    (step,) = told.steps
+    assert (step.account, step.reasons) == ("a", ("why",))  # type: ignore[union-attr]
+    assert step.considered == lease.considered  # type: ignore[union-attr]
+    assert step.considered[-1] == Considered("b", "waited", "ramp")  # type: ignore[union-attr]
 
 
 def memory_of(kept: Explanations, requests: int, accounts: int) -> int:
