@@ -26,7 +26,7 @@ from actors.messages import (
 from actors.runtime import Context
 from protocol.debug_line import encode_debug_line
 from protocol.explanations import Explanations
-from protocol.request_line import encode_line
+from protocol.request_line import decode_line, encode_line
 
 BATCH_LINES_MAX = 256
 GATHER_SECONDS = 0.05
@@ -54,7 +54,7 @@ class JournalActor:
     ) -> None:
         self._requests = LineFile(disk, directory, today, "requests", "request log")
         self._debug = LineFile(disk, directory, today, "debug", "debug log")
-        self._recent: deque[RequestLine] = deque(maxlen=KEPT_LINES)
+        self._recent: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._explanations = Explanations()
         self._dropped = dropped or DroppedLines()
         self._said = 0
@@ -79,18 +79,18 @@ class JournalActor:
             log.warning("%d request lines came faster than they could be written: dropped", lost)
 
     async def _write(self, messages: list[JournalMessage]) -> None:
-        lines: list[RequestLine] = []
+        lines: list[bytes] = []
         debug: list[bytes] = []
         for message in messages:
             if isinstance(message, Ended):
                 self._explanations.add(message)
                 lines.append(message.line)
             elif isinstance(message, RequestLine):
-                lines.append(message)
+                lines.append(encode_line(message))
             elif isinstance(message, DebugLine):
                 debug.append(encode_debug_line(message))
         self._recent.extend(lines)
-        await self._requests.append([encode_line(line) for line in lines])
+        await self._requests.append(lines)
         self._dropped.not_written = self._requests.dropped
         await self._debug.append(debug)
 
@@ -98,7 +98,8 @@ class JournalActor:
         message = envelope.message
         if isinstance(message, Recent):
             newest = list(self._recent)[-message.limit :] if message.limit > 0 else []
-            envelope.reply_to(message).send(tuple(reversed(newest)))
+            lines = tuple(decode_line(line) for line in reversed(newest))
+            envelope.reply_to(message).send(lines)
         elif isinstance(message, Explain):
             envelope.reply_to(message).send(self._explanations.find(message.request_id))
         elif isinstance(message, Flush):

@@ -8,6 +8,7 @@ import msgspec
 
 from protocol.explanation import Explained
 from protocol.leases import everybody
+from protocol.request_line import decode_line
 from protocol.routing import Choice, Considered
 from protocol.told import Chosen, Ended, Noted, explained
 
@@ -40,8 +41,8 @@ class Explanations:
         told = ended.told
         if any(isinstance(step, Chosen) and not _small(step) for step in told.steps):
             shared = tuple(self._sharing(step) for step in told.steps)
-            ended = Ended(ended.line, msgspec.structs.replace(told, steps=shared))
-        name = ended.line.request_id
+            ended = msgspec.structs.replace(ended, told=msgspec.structs.replace(told, steps=shared))
+        name = ended.request_id
         self._kept[name] = ended
         self._kept.move_to_end(name)
         while len(self._kept) > self._limit:
@@ -52,7 +53,9 @@ class Explanations:
     def find(self, request_id: str) -> Explained | None:
         """The request of that id, if it is among the newest."""
         ended = self._kept.get(request_id)
-        return None if ended is None else Explained(ended.line, explained(ended.told))
+        if ended is None:
+            return None
+        return Explained(decode_line(ended.line), explained(ended.told))
 
     def _sharing(self, step: Noted) -> Noted:
         if not isinstance(step, Chosen) or _small(step):

@@ -51,11 +51,19 @@ class RequestLine(msgspec.Struct, frozen=True):
     error_type: str | None = None
 
 
+_decoder = msgspec.json.Decoder(RequestLine)
+
+
 def plain(text: str | None) -> str | None:
     """`text` fit for one line of a log: no control characters, bounded (`reliability.md` X4)."""
     if text is None or (text.isascii() and text.isprintable() and len(text) <= TEXT_MAX):
         return text
     return text[:TEXT_MAX].translate(CONTROL_CHARACTERS)
+
+
+def decode_line(encoded: bytes) -> RequestLine:
+    """The line again, as it was written."""
+    return _decoder.decode(encoded)
 
 
 def timestamp(at: float) -> str:

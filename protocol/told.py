@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.explanation import Attempt, Choice, Explanation, Pause, Step, spent
 from protocol.leases import Lease, Refusal, everybody
-from protocol.request_line import RequestLine, plain
+from protocol.request_line import plain
 from protocol.routing import Choice as Among
 from protocol.routing import Considered
 
@@ -62,9 +62,11 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """A request that is over: its line for the log, and what it noted."""
+    """A request that is over: its `line` for the log, encoded (`protocol.request_line`), and what it
+    noted. A thousand lines are kept: as bytes they are one object each, not thirty."""
 
-    line: RequestLine
+    request_id: str
+    line: bytes
     told: Told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -10,9 +11,9 @@ import trio
 from protocol.identity import client_credential
 from protocol.peek import Peek
 from protocol.request import ALIAS_PREFIX, RequestHead, Route
-from protocol.request_line import RequestLine, plain, timestamp
+from protocol.request_line import RequestLine, encode_line, plain, timestamp
 from protocol.secrets import scrub
-from protocol.told import Ended
+from protocol.told import Ended, milliseconds
 from protocol.usage import Usage, UsageMeter
 from server.trace import Trace
 
@@ -22,6 +23,10 @@ _PATHS = frozenset(
     for prefix in ("", ALIAS_PREFIX)
 )
 """Of nearly all requests. Nobody has written a credential into one of these."""
+
+
+SHORT = 128
+"""Bytes of a header's value that is worth remembering as text."""
 
 
 class Record:
@@ -94,7 +99,7 @@ class Record:
     def over(self) -> Ended:
         """The line and how it came to it, for the journal."""
         now = trio.current_time()
-        return Ended(self.line(now), self.trace.told(now))
+        return Ended(self.request_id, encode_line(self.line(now)), self.trace.told(now))
 
     def line(self, now: float | None = None) -> RequestLine:
         """The line, as things stand."""
@@ -102,34 +107,47 @@ class Record:
             now = trio.current_time()
         head, path = self.head, self.head.path
         first = self.first_byte_at
+        usage, served_by = self.usage, self.account or self.provider
+        # By position: names are looked up one by one, and there are as many as lines have fields.
         return RequestLine(
-            at=timestamp(self.at),
-            request_id=self.request_id,
-            method=plain(head.method) or "",
-            path=path if path in _PATHS else plain(scrub(path)) or "",
-            dialect="openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
-            model=plain(self.asked.model),
-            served_model=plain(self.served_model or self.asked.model)
-            if self.account or self.provider
-            else None,
-            account=self.account,
-            provider=self.provider,
-            client=plain(head.text(b"user-agent")),
-            session=plain(head.text(b"x-claude-code-session-id")),
-            agent=plain(head.text(b"x-claude-code-agent-id")),
-            status=self.status,
-            attempts=self.attempts,
-            stream=self.asked.stream,
-            terminal=self.terminal,
-            ms_total=round((now - self.began) * 1000, 3),
-            ms_first_byte=None if first is None else round((first - self.began) * 1000, 3),
-            ms_queue=round(self.queued * 1000, 3),
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            cache_read_tokens=self.usage.cache_read_tokens,
-            cache_write_tokens=self.usage.cache_write_tokens,
-            reason=plain(self.reason),
-            error_type=plain(self.error_type),
+            timestamp(self.at),
+            self.request_id,
+            plain(head.method) or "",
+            path if path in _PATHS else plain(scrub(path)) or "",
+            "openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
+            plain(self.asked.model),
+            plain(self.served_model or self.asked.model) if served_by else None,
+            self.account,
+            self.provider,
+            _shown(head.header(b"user-agent")),
+            _shown(head.header(b"x-claude-code-session-id")),
+            _shown(head.header(b"x-claude-code-agent-id")),
+            self.status,
+            self.attempts,
+            self.asked.stream,
+            self.terminal,
+            milliseconds(now - self.began),
+            None if first is None else milliseconds(first - self.began),
+            milliseconds(self.queued),
+            self.bytes_in,
+            self.bytes_out,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            None,  # cost_usd
+            plain(self.reason),
+            plain(self.error_type),
         )
+
+
+def _shown(value: bytes | None) -> str | None:
+    """A header's value, fit for a line."""
+    if value is None:
+        return None
+    return _short(value) if len(value) <= SHORT else plain(value.decode("latin-1"))
+
+
+@functools.lru_cache(maxsize=128)  # a client sends the same with each request
+def _short(value: bytes) -> str | None:
+    return plain(value.decode("latin-1"))

@@ -25,6 +25,7 @@ from actors.messages import (
     RequestLine,
 )
 from protocol.explanation import Pause
+from protocol.request_line import encode_line
 from protocol.told import Told
 from tests.actors.living import living
 from tests.kit.memory_disk import MemoryDisk
@@ -154,7 +155,7 @@ async def test_an_explained_line_is_written_and_its_explanation_kept_in_memory(
 ) -> None:
     steps = (Pause(1.0, 2.0, "max_wait"),)
     line = RequestLine("2026-03-10T00:00:00Z", "a", "POST", "/v1/x")
-    await scene.mailbox.tell(Ended(line, Told(0.0, 1.0, steps=steps)))
+    await scene.mailbox.tell(Ended("a", encode_line(line), Told(0.0, 1.0, steps=steps)))
     await scene.write("b")
     assert scene.written() == ["a", "b"]
     assert b"max_wait" not in b"".join(scene.disk.files.values())

@@ -10,7 +10,7 @@ from protocol.accounts import Credential
 from protocol.explanation import Attempt, Pause
 from protocol.explanations import KEPT_MAX, SMALL_POOL, Explanations
 from protocol.leases import Lease
-from protocol.request_line import RequestLine
+from protocol.request_line import RequestLine, encode_line
 from protocol.routing import Arranged, Choice, Considered, Policy
 from protocol.secrets import Secret
 from protocol.strategies import Candidate, Turn
@@ -27,7 +27,7 @@ def considered(taken: str = "a", count: int = 3) -> tuple[Considered, ...]:
 
 def ended(request_id: str, *steps: Noted) -> Ended:
     line = RequestLine("2026-11-21T00:00:00Z", request_id, "POST", "/v1/messages")
-    return Ended(line, Told(0.0, 1.0, steps=steps))
+    return Ended(request_id, encode_line(line), Told(0.0, 1.0, steps=steps))
 
 
 def choice(account: str, among: Choice | tuple[Considered, ...]) -> Chosen:
