@@ -15,9 +15,9 @@ from protocol.told import Chosen, Ended, Noted, explained
 KEPT_MAX = 1000
 """Requests whose explanation is kept."""
 
-SMALL_POOL = 16
-"""Up to so many accounts a choice is kept as it was made, which takes no work; those of more
-accounts are worked out, because a list that many of them share takes less room."""
+LIGHT = 16
+"""A choice that holds no more of its own than so many names is kept as it was made, which takes no
+work. Of others the list is worked out at once: one that many share takes less room."""
 
 
 class Explanations:
@@ -39,7 +39,7 @@ class Explanations:
     def add(self, ended: Ended) -> None:
         """Keeps it, and forgets the oldest where there are too many."""
         told = ended.told
-        if any(isinstance(step, Chosen) and not _small(step) for step in told.steps):
+        if any(isinstance(step, Chosen) and not _light(step) for step in told.steps):
             shared = tuple(self._sharing(step) for step in told.steps)
             ended = msgspec.structs.replace(ended, told=msgspec.structs.replace(told, steps=shared))
         name = ended.request_id
@@ -58,7 +58,7 @@ class Explanations:
         return Explained(decode_line(ended.line), explained(ended.told))
 
     def _sharing(self, step: Noted) -> Noted:
-        if not isinstance(step, Chosen) or _small(step):
+        if not isinstance(step, Chosen) or _light(step):
             return step
         considered = everybody(step.among, step.waited_for)
         known = self._lists.get(considered)
@@ -73,15 +73,15 @@ class Explanations:
             step.among: step.among
             for ended in self._kept.values()
             for step in ended.told.steps
-            if isinstance(step, Chosen) and isinstance(step.among, tuple) and not _small(step)
+            if isinstance(step, Chosen) and isinstance(step.among, tuple) and not _light(step)
         }
         # At the limit all of it may be in use, by requests of several choices each.
         self._lists = used if len(used) <= self._limit else {}
         self._entries = {entry: entry for considered in used for entry in considered}
 
 
-def _small(step: Chosen) -> bool:
+def _light(step: Chosen) -> bool:
     among = step.among
-    if isinstance(among, Choice):
-        return len(among.arranged.candidates) + len(among.passed) <= SMALL_POOL
-    return len(among) <= SMALL_POOL
+    if isinstance(among, Choice):  # the candidates themselves are those of the dispatcher
+        return len(among.passed) + len(among.arranged.turn.smooth) <= LIGHT
+    return len(among) <= LIGHT

@@ -5,7 +5,6 @@ An actor that crashes over a question is asked again: its mailbox and its last s
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 from collections.abc import Callable
@@ -164,9 +163,11 @@ class Desk:
         if success is not None:
             self._tell(lease, success)
         message = Release(lease.id, lease.account)
-        with contextlib.suppress(AskFailed):
+        try:
             if not self._unsent and self._ports.dispatcher.tell_nowait(message):
                 return
+        except AskFailed:
+            return  # the program is stopping
         with trio.CancelScope(shield=True, deadline=trio.current_time() + TELL_SECONDS):
             try:
                 await self._ports.dispatcher.tell(message)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import tracemalloc
 
 import msgspec
+import pytest
 
 from protocol.accounts import Credential
+from protocol.dispatch import Strategy, choose
 from protocol.explanation import Attempt, Pause
-from protocol.explanations import KEPT_MAX, SMALL_POOL, Explanations
+from protocol.explanations import KEPT_MAX, LIGHT, Explanations
 from protocol.leases import Lease
 from protocol.request_line import RequestLine, encode_line
 from protocol.routing import Arranged, Choice, Considered, Policy
 from protocol.secrets import Secret
-from protocol.strategies import Candidate, Turn
+from protocol.strategies import STRATEGIES, Candidate, Turn
 from protocol.told import Chosen, Ended, Noted, Served, Told, chosen, explained
+from tests.protocol.test_dispatch import ASK, account, pool
 
-MANY = SMALL_POOL + 1
+MANY = LIGHT + 1
 
 
 def considered(taken: str = "a", count: int = 3) -> tuple[Considered, ...]:
     """New objects each time, as the dispatcher makes them."""
-    others = [Considered(f"account-{number}", "next", "order") for number in range(count)]
+    others = [Considered(f"account-{number}", "passed", "cooling") for number in range(count)]
     return (Considered(taken, "taken", "fill-first"), *others)
 
 
@@ -36,9 +39,8 @@ def choice(account: str, among: Choice | tuple[Considered, ...]) -> Chosen:
 
 def arranged(taken: str, count: int) -> Choice:
     """A choice as the dispatcher hands it out: nobody has asked yet who was considered."""
-    candidates = [Candidate(taken), *(Candidate(f"account-{n}", order=n) for n in range(count))]
-    policy = Policy("fill-first")
-    return Choice(Arranged(candidates[0], "fill-first", candidates, policy, Turn(), 0.0), {})
+    one, passed = Candidate(taken), {f"account-{number}": "cooling" for number in range(count)}
+    return Choice(Arranged(one, "fill-first", [one], Policy("fill-first"), Turn(), 0.0), passed)
 
 
 def test_the_newest_are_kept_and_of_one_id_the_newer() -> None:
@@ -79,7 +81,26 @@ def test_what_is_shared_does_not_outgrow_what_is_kept() -> None:
     assert last.explanation.steps[0].considered == considered("account-499", MANY)  # type: ignore[union-attr]
 
 
-def test_of_a_small_pool_nothing_is_worked_out_before_somebody_asks() -> None:
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_what_real_choices_leave_behind_stays_small_whatever_the_strategy(name: str) -> None:
+    """A hundred accounts, none of them resting; each choice is kept as long as its request."""
+    state = pool(
+        *(account(f"account-{number}", number) for number in range(100)),
+        strategy=Strategy(pool=True, base_url="https://up", policy=Policy(name)),
+    )
+    kept = Explanations()
+    tracemalloc.start()
+    try:
+        for number in range(KEPT_MAX):
+            state, lease = choose(state, ASK, 0.0)
+            assert isinstance(lease, Lease)
+            kept.add(ended(f"request-{number}", chosen(lease, 0.0, 0.1)))
+        assert tracemalloc.get_traced_memory()[0] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_a_light_choice_nothing_is_worked_out_before_somebody_asks() -> None:
     kept = Explanations()
     made = arranged("a", 3)
     kept.add(ended("r1", choice("a", made)))
