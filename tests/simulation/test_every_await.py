@@ -221,11 +221,11 @@ async def test_whom_requests_depend_on_waits_for_nothing_but_its_next_message(
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("name", ["account/first", "account/second"])
 async def test_no_request_is_lost_when_an_account_crashes_before_it_tells_what_it_published(
-    name: str, autojump_clock: object
+    autojump_clock: object,
 ) -> None:
     """The dispatcher has not heard of it, and who asked has no answer."""
+    name = "account/first"
     for nth in range(1, 9):
         crashed = await run_with(name, lambda run, nth=nth: crash_on_publish(run, nth))  # type: ignore[misc]
         assert crashed == {name}
