@@ -53,7 +53,7 @@ class Careless(FaultyDisk):
         super().__init__(exchanges=False)
 
     def rename(self, source: str, target: str) -> None:
-        time.sleep(0.0005)  # a busy machine, at the wrong moment
+        time.sleep(0.005)  # a busy machine, at the wrong moment
         super().rename(source, target)
 
 
@@ -88,8 +88,13 @@ def test_no_edit_of_another_program_is_ever_lost(tmp_path: Path) -> None:
 @pytest.mark.sweep
 @pytest.mark.slow
 def test_without_the_exchange_some_are_lost(tmp_path: Path) -> None:
-    """The control."""
-    assert race(tmp_path, Careless(), rounds(quick=200, full=600)) > 0
+    """The control. It goes on until it bites."""
+    for attempt in range(10):
+        root = tmp_path / str(attempt)
+        root.mkdir()
+        if race(root, Careless(), 60):
+            return
+    pytest.fail("no edit was lost")
 
 
 @pytest.mark.sweep
@@ -117,11 +122,10 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_the_way_back(tmp_path: Path
 @pytest.mark.sweep
 @pytest.mark.slow
 def test_without_care_a_kill_leaves_torn_files(tmp_path: Path) -> None:
-    """The control: the same, in place."""
+    """The control: the same, in place. It goes on until it bites."""
     chance = random.Random(5)
     path = tmp_path / "settings.json"
-    torn = 0
-    for _ in range(rounds(quick=8, full=50)):
+    for _ in range(300):
         path.write_text(json.dumps({"text": "x" * 500_000}))
         with writer("in-place", path) as process:
             time.sleep(chance.uniform(0, 0.02))
@@ -130,8 +134,8 @@ def test_without_care_a_kill_leaves_torn_files(tmp_path: Path) -> None:
         try:
             json.loads(path.read_bytes())
         except ValueError:
-            torn += 1
-    assert torn
+            return
+    pytest.fail("no kill tore the file")
 
 
 # --------------------------------------------------------------------------- one moment after another
