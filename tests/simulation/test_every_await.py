@@ -71,14 +71,13 @@ AWAITING = [
     "log-rotator",
     "quota-store",
     "probe",
-    "config-watcher",
     "usage-file",
     "model-lists",
     "loop-lag",
     "settings-guard",
 ]
-"""The dispatcher, the accounts and the one that knows the providers have no await but their reading
-(an account waits for room at the dispatcher, where there is none); the front
+"""The dispatcher, the accounts, the one that knows the providers and, without a file to read, the one
+that watches it have no await but their reading (to tell somebody is none while he has room); the front
 end needs a real socket, and `test_acceptor.py` sweeps it. Vault and refresh do all that they wait
 for in tasks of their own; `tests/supervisor/test_logins.py` crashes those."""
 
@@ -212,7 +211,7 @@ async def test_no_request_is_lost_when_an_actor_crashes_at_any_of_its_awaits(
         assert crashed == {name}
 
 
-@pytest.mark.parametrize("name", ["dispatcher", "account/first"])
+@pytest.mark.parametrize("name", ["dispatcher", "account/first", "config-watcher"])
 async def test_whom_requests_depend_on_waits_for_nothing_but_its_next_message(
     name: str, autojump_clock: object
 ) -> None:
