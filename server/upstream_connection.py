@@ -11,7 +11,7 @@ import trio
 from protocol.verdict import FaultKind
 from server.dialing import Dialed, Origin, close_now
 from server.http1_response import Malformed, ResponseBody, ResponseHead, head_end, read_head
-from server.socket_stream import RECEIVE_BYTES, SocketStream
+from server.socket_stream import SocketStream, receive_by
 from server.upstream_port import UpstreamFault, UpstreamRequest
 
 WRITE_SECONDS = 60.0
@@ -34,6 +34,7 @@ class UpstreamConnection:
         self.idle_since = 0.0
         self.idle_since_wall = 0.0
         self._quick = self.stream if isinstance(self.stream, SocketStream) else None
+        self._transport = _transport(self.stream)
         self._absolute = b"http://" + origin.authority if dialed.absolute else b""
         self._headers = dialed.headers
         self._received = b""
@@ -128,20 +129,20 @@ class UpstreamConnection:
 
     async def head(self, method: str, seconds: float) -> ResponseHead:
         """The head of the answer, within `seconds`. Raises UpstreamFault."""
-        head: ResponseHead | None = None
-        with trio.CancelScope(deadline=trio.current_time() + seconds):
-            head = await self._read_head(method)
-        if head is None:
-            raise UpstreamFault(FaultKind.TIMEOUT, f"no answer within {seconds:g} s")
+        try:
+            head = await self._read_head(method, trio.current_time() + seconds)
+        except trio.TooSlowError:
+            detail = f"no answer within {seconds:g} s"
+            raise UpstreamFault(FaultKind.TIMEOUT, detail) from None
         self._keeps = self._keeps and head.keeps
         self._body = ResponseBody(head.length)
         return head
 
-    async def _read_head(self, method: str) -> ResponseHead:
+    async def _read_head(self, method: str, due: float) -> ResponseHead:
         try:
             for _ in range(INTERIM_RESPONSES_MAX):
                 while not (end := head_end(self._received)):
-                    self._received += await self._more()
+                    self._received += await self._more(due)
                 block, self._received = self._received[:end], self._received[end:]
                 head = read_head(block, method)
                 if head.status >= 200:
@@ -150,16 +151,16 @@ class UpstreamConnection:
             raise UpstreamFault(FaultKind.PROTOCOL, str(error)) from None
         raise UpstreamFault(FaultKind.PROTOCOL, "interim responses without end")
 
-    async def _more(self) -> bytes:
+    async def _more(self, due: float) -> bytes:
         try:
-            data = await self.stream.receive_some(RECEIVE_BYTES)
+            data = await receive_by(self.stream, self._transport, due)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise UpstreamFault(FaultKind.DISCONNECT, str(error) or "it broke") from None
         if not data:
             detail = "the upstream closed the connection without an answer"
             raise UpstreamFault(FaultKind.DISCONNECT, detail)
         self.heard = True
-        return bytes(data)
+        return data
 
     async def read(self, idle_timeout: float) -> bytes:
         """What one read brings of the body; b"" at its end. Raises UpstreamFault."""
@@ -191,8 +192,18 @@ class UpstreamConnection:
                     return self._quick.receive_nowait()
                 except trio.WouldBlock:
                     pass
-            with trio.CancelScope(deadline=trio.current_time() + idle_timeout):
-                return bytes(await self.stream.receive_some(RECEIVE_BYTES))
+            return await receive_by(
+                self.stream, self._transport, trio.current_time() + idle_timeout
+            )
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise UpstreamFault(FaultKind.DISCONNECT, str(error) or "it broke") from None
-        raise UpstreamFault(FaultKind.TIMEOUT, f"no byte for {idle_timeout:g} s")
+        except trio.TooSlowError:
+            detail = f"no byte for {idle_timeout:g} s"
+            raise UpstreamFault(FaultKind.TIMEOUT, detail) from None
+
+
+def _transport(stream: trio.abc.Stream) -> SocketStream | None:
+    """The TCP connection of ours below TLS, if there is one."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream if isinstance(stream, SocketStream) else None

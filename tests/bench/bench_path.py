@@ -7,7 +7,7 @@ The program runs in this process; the upstream and the client are processes of t
 for each request of 2 KB answered at once:
 
     steps      how often trio ran a task, by task
-    calls      Python functions called, and functions in C, by the package they are in
+    calls      Python functions called, by task; those of the connection by the package they are in
     CPU        processor time of this process, by task and in all (the best of several rounds)
     one by one time until the answer is whole, direct and through the program, and what was slow
 """
@@ -90,10 +90,12 @@ def _kind(task: trio.lowlevel.Task) -> str:
     return f"{label}.{name}" if label else name
 
 
-class Calls:
-    """Counts calls by package, with `sys.setprofile`."""
+class Calls(trio.abc.Instrument):
+    """Counts calls by package and by task, with `sys.setprofile`."""
 
     def __init__(self) -> None:
+        self._kind = "the scheduler"
+        self.kinds: collections.Counter[str] = collections.Counter()
         self.python: collections.Counter[str] = collections.Counter()
         self.functions: collections.Counter[str] = collections.Counter()
         self.native = 0
@@ -101,10 +103,21 @@ class Calls:
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
             code = frame.f_code
+            if code.co_filename == __file__:
+                return
+            self.kinds[self._kind] += 1
+            if not self._kind.endswith("_contain"):
+                return
             self.python[_package(code.co_filename)] += 1
             self.functions[f"{code.co_filename[-40:]}:{code.co_qualname}"] += 1
-        elif event == "c_call":
+        elif event == "c_call" and self._kind.endswith("_contain"):
             self.native += 1
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._kind = _kind(task)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._kind = "the scheduler"
 
 
 def _package(file: str) -> str:
@@ -210,12 +223,16 @@ class PathBench:
 
     async def _calls(self, connections: int, listed: int) -> None:
         calls = Calls()
+        trio.lowlevel.add_instrument(calls)
         sys.setprofile(calls)
         await _ask(self._port, self._requests, connections)
         sys.setprofile(None)
+        trio.lowlevel.remove_instrument(calls)
         each = self._requests
-        total = sum(calls.python.values())
-        print(f"Python calls per request {total / each:.0f}, calls of C {calls.native / each:.0f}:")
+        print(f"Python calls per request: {sum(calls.kinds.values()) / each:.0f}")
+        for kind, count in calls.kinds.most_common(6):
+            print(f"    {count / each:7.1f}  {kind}")
+        print(f"in the client's connection, beside {calls.native / each:.0f} calls of C:")
         for package, count in calls.python.most_common():
             print(f"    {count / each:7.1f}  {package}")
         for function, count in calls.functions.most_common(listed):
