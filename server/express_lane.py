@@ -14,14 +14,14 @@ import trio
 
 from protocol.errors import Problem, answer
 from protocol.gate import HEADER_BYTES_MAX, TARGET_BYTES_MAX
-from protocol.request import Route, route_of
+from protocol.request import Route
 from server.client_stream import CLOSE_SECONDS, ClientStream
 from server.connection import PRESENCE_SECONDS, Connection, Timeouts, discard
 from server.contained_http import READ_AHEAD_BYTES_MAX
 from server.departures import Departures
 from server.exchange import Exchange, send_answer
 from server.express_exchange import ExpressExchange
-from server.express_head import Framed, can_begin, read_request
+from server.express_head import Framed, Heads, can_begin
 from server.reference_lane import ReferenceLane
 
 log = logging.getLogger("server.connection")
@@ -65,7 +65,7 @@ class ExpressConnection:
         self.left = False
         self._stream = stream
         self._lane = lane
-        self._peer = stream.peer()
+        self._heads = Heads(stream.peer())
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._watching: Callable[[], None] | None = None
@@ -116,8 +116,8 @@ class ExpressConnection:
         block = await self._read_head()
         if block is None:
             return False
-        framed = read_request(block, self._peer)
-        if framed is None or route_of(framed.head.method, framed.head.path) is Route.OWN:
+        framed = self._heads.read(block)
+        if framed is None or framed.head.route is Route.OWN:
             return await self._hand_over()
         self.received = self.received[len(block) :]
         return await self._serve(framed)

@@ -91,6 +91,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
     async def wait_readable(self) -> None:
         """Until there is something to read, or the end; raises trio.TooSlowError past `due`."""
         self._in_a_row = 0
+        if self._closed:
+            raise trio.ClosedResourceError("this end has been closed")
         if self.due == math.inf:
             await trio.lowlevel.wait_readable(self.socket)
             return
@@ -100,7 +102,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         try:
             await trio.lowlevel.wait_readable(self.socket)
         except trio.ClosedResourceError:
-            if self._closed or not self._expired:
+            if self.socket.fileno() < 0 or not self._expired:  # closed meanwhile
                 raise
             raise trio.TooSlowError from None
         finally:
@@ -194,6 +196,8 @@ async def receive_by(
         raise trio.TooSlowError
     transport.limit(due)
     try:
+        if stream is transport:  # whoever waits has seen that nothing is there, or can tell
+            await transport.wait_readable()
         return bytes(await stream.receive_some(RECEIVE_BYTES))
     finally:
         transport.limit(math.inf)

@@ -37,6 +37,9 @@ class UpstreamConnection:
         self._transport = _transport(self.stream)
         self._absolute = b"http://" + origin.authority if dialed.absolute else b""
         self._headers = dialed.headers
+        told = [name + b":" + value for name, value in dialed.headers]
+        self._kind = b"\n".join([self._absolute, origin.authority, *told])
+        """Two connections of a kind write the same bytes for the same request."""
         self._received = b""
         self._keeps = False
         self._body: ResponseBody | None = None
@@ -90,7 +93,20 @@ class UpstreamConnection:
         return not isinstance(self.stream, trio.SSLStream) and self.is_dead
 
     def _head(self, request: UpstreamRequest, target: bytes) -> bytes:
-        method, body = request.method, request.body
+        """The opening is the same for requests that differ in their bodies alone."""
+        known, kind = request.openings, (self._kind, target)
+        opening = known.get(kind) if known is not None else None
+        if opening is None:
+            opening = self._opening(request, target)
+            if known is not None:
+                known[kind] = opening
+        if request.body or request.method not in _BODILESS:
+            return b"%bContent-Length: %d\r\n\r\n" % (opening, len(request.body))
+        return opening + b"\r\n"
+
+    def _opening(self, request: UpstreamRequest, target: bytes) -> bytes:
+        """The request line and all headers but the length, each with its line end."""
+        method = request.method
         lines = [
             b"%b %b%b HTTP/1.1" % (method.encode("latin-1"), self._absolute, target),
             b"Host: " + self.origin.authority,
@@ -100,16 +116,14 @@ class UpstreamConnection:
         for name, value in request.headers:
             if name.lower() not in _MADE_HERE:
                 lines.append(name + b": " + value)
-        if body or method not in _BODILESS:
-            lines.append(b"Content-Length: %d" % len(body))
-        head = b"\r\n".join(lines)
+        opening = b"\r\n".join(lines) + b"\r\n"
         # One look at the whole: whatever a header brought along, the lines are ours.
-        ends = len(lines) - 1
-        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+        ends = len(lines)
+        if opening.count(b"\n") != ends or opening.count(b"\r") != ends or b"\0" in opening:
             raise UpstreamFault(FaultKind.PROTOCOL, "a line end or NUL inside of a header")
         if lines[0].count(b" ") != 2:
             raise UpstreamFault(FaultKind.PROTOCOL, "a space inside of a request target")
-        return head + b"\r\n\r\n"
+        return opening
 
     async def _write(self, data: bytes | memoryview) -> None:
         try:

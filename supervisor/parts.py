@@ -118,6 +118,8 @@ class Parts:
         self.upstreams = Upstreams(self._upstream_maker())
         self._salt = secrets.token_bytes(16)
         self.foreign = foreign_of(self)
+        self._ruled_by: tuple[Config | None, Known | None, Secret | None] = (None, None, None)
+        self._rules = Rules()
         self.door = Door(self._ports(), self._gate_rules, self._salt)
         self.connections: Connections | None = None
         self.connections_limit = sys.maxsize
@@ -253,9 +255,14 @@ class Parts:
         self.connections.admit(stream)
 
     def _gate_rules(self) -> Rules:
+        """The same object for as long as nothing that it is made of has changed."""
         own = self.clients.key if self.clients is not None else None
-        rules = derive.gate_rules(self.config, self.logins.known)
-        return msgspec.structs.replace(rules, own_key=own)
+        config, known, key = self._ruled_by
+        if config is not self.config or known is not self.logins.known or key is not own:
+            self._ruled_by = (self.config, self.logins.known, own)
+            rules = derive.gate_rules(self.config, self.logins.known)
+            self._rules = msgspec.structs.replace(rules, own_key=own)
+        return self._rules
 
     def _client_spec(self, name: str) -> AccountSpec:
         return derive.client_spec(name, self.config)
