@@ -119,7 +119,8 @@ def test_what_is_asked_for_follows_the_model(model: str | None) -> None:
 # --- one kept connection through the whole program, while things change around it
 
 ONE = '[[account]]\nname = "{name}"\napi_key = "{key}"\n'
-CONFIG = ONE.format(name="one", key="key-one-00000000")
+UPSTREAM = '[upstream]\nbase_url = "http://api.test"\n'
+CONFIG = UPSTREAM + ONE.format(name="one", key="key-one-00000000")
 
 
 async def _answers(stream: Any, *headers: str, padding: int = 0) -> tuple[str, str]:
@@ -149,7 +150,7 @@ async def _answers(stream: Any, *headers: str, padding: int = 0) -> tuple[str, s
 async def _reload(program: RunningProgram, text: str) -> None:
     from actors.messages import Reload
 
-    program.change(text)
+    program.change(UPSTREAM + text)
     await program.parts.config_watcher.ask(Reload(), timeout=10)
 
 
