@@ -196,8 +196,6 @@ async def receive_by(
         raise trio.TooSlowError
     transport.limit(due)
     try:
-        if stream is transport:  # whoever waits has seen that nothing is there, or can tell
-            await transport.wait_readable()
         return bytes(await stream.receive_some(RECEIVE_BYTES))
     finally:
         transport.limit(math.inf)

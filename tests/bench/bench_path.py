@@ -50,6 +50,7 @@ name = "two"
 api_key = "made-up-two"
 """
 WARM_REQUESTS = 300
+LONG_STEP_SECONDS = 0.001
 PACKAGES = (
     "trio",
     "server",
@@ -68,7 +69,12 @@ class Steps(trio.abc.Instrument):
     def __init__(self) -> None:
         self.steps: collections.Counter[str] = collections.Counter()
         self.seconds: collections.Counter[str] = collections.Counter()
+        self.longest: list[tuple[float, str]] = []
+        self.collections: collections.Counter[int] = collections.Counter()
+        self.collecting: collections.Counter[int] = collections.Counter()
+        self.longest_collection = 0.0
         self._began = 0.0
+        self._collecting = 0.0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps[_kind(task)] += 1
@@ -77,7 +83,20 @@ class Steps(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         if not self._began:
             return  # the step in which it was put in
-        self.seconds[_kind(task)] += time.thread_time() - self._began
+        took = time.thread_time() - self._began
+        self.seconds[_kind(task)] += took
+        if took > LONG_STEP_SECONDS:
+            self.longest.append((took, _kind(task)))
+
+    def collected(self, phase: str, told: dict[str, int]) -> None:
+        """For `gc.callbacks`."""
+        if phase == "start":
+            self._collecting = time.thread_time()
+            return
+        took = time.thread_time() - self._collecting
+        self.collections[told["generation"]] += 1
+        self.collecting[told["generation"]] += took
+        self.longest_collection = max(self.longest_collection, took)
 
 
 def _kind(task: trio.lowlevel.Task) -> str:
@@ -212,7 +231,9 @@ class PathBench:
     async def _steps(self, connections: int) -> None:
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
+        gc.callbacks.append(steps.collected)
         await _ask(self._port, self._requests, connections)
+        gc.callbacks.remove(steps.collected)
         trio.lowlevel.remove_instrument(steps)
         print(f"steps and CPU per request by task, {connections} connections:")
         for kind, count in steps.steps.most_common(8):
@@ -220,6 +241,16 @@ class PathBench:
             print(f"    {count / self._requests:6.2f} {each:7.1f} us  {kind}")
         total = sum(steps.steps.values()) / self._requests
         print(f"    {total:6.2f} {sum(steps.seconds.values()) / self._requests * 1e6:7.1f} us  all")
+        longest = sorted(steps.longest, reverse=True)
+        print(
+            f"    {len(longest)} steps of more than {LONG_STEP_SECONDS * 1000:g} ms of CPU: ",
+            end="",
+        )
+        print(", ".join(f"{took * 1000:.1f} {kind}" for took, kind in longest[:6]))
+        for generation, count in sorted(steps.collections.items()):
+            each = steps.collecting[generation] / count
+            print(f"    {count} collections of generation {generation}, {each * 1000:.2f} ms each")
+        print(f"    the longest {steps.longest_collection * 1000:.1f} ms")
 
     async def _calls(self, connections: int, listed: int) -> None:
         calls = Calls()
