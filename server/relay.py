@@ -29,7 +29,7 @@ from server.departures import ended_by_departure
 from server.desk import Desk, Ports, Tried
 from server.elsewhere import Elsewhere
 from server.entry import enter
-from server.exchange import ClientGone, Exchange, Withholding
+from server.exchange import ClientGone, Exchange, withheld
 from server.held_stream import HeldStream
 from server.intake import Body, Refused
 from server.provider_outcome import dry
@@ -117,7 +117,7 @@ class _Relay:
                 await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
                 self._record.served(result.terminal)
-                if isinstance(self._exchange, Withholding) and self._exchange.withheld:
+                if withheld(self._exchange):
                     raise Refused(Problem(502, "the upstream broke off in its answer; try again"))
                 return
             result = self._weighed(lease, result)

@@ -55,6 +55,8 @@ class UpstreamConnection:
     @property
     def is_dead(self) -> bool:
         """An idle connection on which something came: its end, or what nobody asked for."""
+        if self._quick is not None:
+            return self._quick.is_readable
         stream = self.stream
         while isinstance(stream, trio.SSLStream):
             # What was received and not yet decrypted is nowhere to be seen but there.
