@@ -85,13 +85,20 @@ def _with_beta(headers: list[tuple[bytes, bytes]], beta: bytes) -> list[tuple[by
 
 def to_client(headers: Headers, added: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """An upstream's response headers as they go to the client, and ours after them."""
-    dropped = HOP_BY_HOP
-    named = _dropped_by_connection(headers)
-    if named:
-        dropped |= named
-    if any(len(name) == 17 and name.lower() == b"transfer-encoding" for name, _ in headers):
-        dropped |= {b"content-length"}  # RFC 9112 section 6.3: the coding overrides the length
-    return [(name, value) for name, value in headers if name.lower() not in dropped] + list(added)
+    kept: list[tuple[bytes, bytes]] = []
+    also: set[bytes] = set()
+    for pair in headers:
+        name = pair[0].lower()
+        if name not in HOP_BY_HOP:
+            kept.append(pair)
+        elif name == b"connection":
+            also.update(token.strip().lower() for token in pair[1].split(b","))
+        elif name == b"transfer-encoding":
+            also.add(b"content-length")  # RFC 9112 section 6.3: the coding overrides the length
+    if also:
+        kept = [pair for pair in kept if pair[0].lower() not in also]
+    kept.extend(added)
+    return kept
 
 
 def with_retry_after(headers: list[tuple[bytes, bytes]], seconds: int) -> list[tuple[bytes, bytes]]:

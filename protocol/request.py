@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -42,6 +43,27 @@ class RequestHead(msgspec.Struct, frozen=True, dict=True):
         """
         text = self.target.partition(b"?")[0].decode("ascii", "replace")
         return unquote(text) if text.startswith("/") else text
+
+    @functools.cached_property
+    def route(self) -> Route:
+        """The route that serves it."""
+        return route_of(self.method, self.path)
+
+    @functools.cached_property
+    def remembered(self) -> dict[str, Any]:
+        """Room for what others work out of this head, each under a name of its own.
+
+        Heads that differ in their Content-Length alone share it: nothing in it depends on that.
+        """
+        return {}
+
+    def with_length(self, place: int, digits: bytes) -> RequestHead:
+        """The same head with another Content-Length, which is its header number `place`."""
+        name, _ = self.headers[place]
+        headers = (*self.headers[:place], (name, digits), *self.headers[place + 1 :])
+        head = RequestHead(self.method, self.target, headers, self.peer)
+        head.__dict__.update(path=self.path, route=self.route, remembered=self.remembered)
+        return head
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""
@@ -110,6 +132,8 @@ def route_of(method: str, path: str) -> Route:
 
 def upstream_target(target: bytes) -> bytes:
     """The target to ask upstream for: the client's own bytes, less the alias prefix."""
+    if target.startswith(b"/v1/"):
+        return target
     if not RequestHead("", target, ()).path.startswith(ALIAS_PREFIX + "/v1/"):
         return target
     place = 0

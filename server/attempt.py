@@ -95,12 +95,14 @@ async def _read_error(response: UpstreamResponse, asked: Asked) -> Failed:
 
 
 def _is_event_stream(headers: Headers) -> bool:
-    return any(
-        len(name) == 12
-        and name.lower() == b"content-type"
-        and value.lower().startswith(b"text/event-stream")
-        for name, value in headers
-    )
+    for name, value in headers:
+        if (
+            len(name) == 12
+            and name.lower() == b"content-type"
+            and value.lower().startswith(b"text/event-stream")
+        ):
+            return True
+    return False
 
 
 async def _deliver(

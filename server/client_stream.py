@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from protocol.request import Peer
-from server.socket_stream import SocketStream
+from server.socket_stream import SocketStream, receive_by
 
 WRITE_PIECE_BYTES = 16 * 1024
 """A deadline covers one piece, so a slow reader that does read (faster than one piece within the
@@ -107,6 +107,13 @@ class ClientStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         return await self._stream.receive_some(max_bytes)
+
+    async def receive_by(self, due: float) -> bytes:
+        """The next bytes, b"" at the end however it came; raises trio.TooSlowError past `due`."""
+        try:
+            return await receive_by(self._stream, self.socket.quick, due)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
 
     async def send_eof(self) -> None:
         """Says that no more will come, where the transport can; never raises: it may be over."""

@@ -16,6 +16,7 @@ import trio
 
 from protocol.errors import Problem, answer
 from server.client_stream import CLOSE_SECONDS, ClientStream
+from server.overdue import overdue
 from server.socket_stream import SocketStream
 
 log = logging.getLogger("server.connection")
@@ -60,6 +61,7 @@ class Connections:
         capacity: Callable[[], int],
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        overdue()  # its task is there from the start, not from the first connection on
         self._nursery = nursery
         self._open_lane = open_lane
         self._capacity = capacity

@@ -1,7 +1,7 @@
 """Noticing that a client has left while its request is being served, without a task per request.
 
-The kernel tells it by itself: one epoll instance holds the sockets of all requests under way, and
-one task waits for that instance. It asks only for the end of the other side, so what a client sends
+The kernel tells it by itself: one epoll instance holds the sockets of all clients that were ever
+served, and one task waits for that instance. It asks only for the end of the other side, so what a client sends
 ahead stays unread in its socket, which is the back-pressure. Where there is no epoll, or no socket,
 a request waits for its client by a task of its own (`Exchange.gone`).
 """
@@ -12,7 +12,9 @@ import contextlib
 import select
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any
 
 import trio
 
@@ -62,35 +64,47 @@ class Departures:
                         leave()
 
 
-@asynccontextmanager
-async def ended_by_departure(
+def ended_by_departure(
     exchange: Exchange, left: Callable[[], object]
-) -> AsyncGenerator[None, None]:
-    """The client's leaving calls `left` and cancels what runs inside, upstream call and all."""
+) -> AbstractAsyncContextManager[None]:
+    """The client's leaving calls `left` and cancels what runs inside, upstream call and all.
+
+    An exchange that can tell by itself cancels its whole connection, so no scope is needed here.
+    """
+    watch: Callable[[Callable[[], object]], bool] | None = getattr(exchange, "watch", None)
+    if watch is not None and watch(left):
+        return _Watched(exchange)
+    return _waited_for(exchange, left)
+
+
+class _Watched(AbstractAsyncContextManager[None]):
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+
+    async def __aenter__(self) -> None:
+        """The exchange watches already."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exchange.unwatch()
+
+
+@asynccontextmanager
+async def _waited_for(exchange: Exchange, left: Callable[[], object]) -> AsyncGenerator[None, None]:
     over = False
-    with trio.CancelScope() as scope:
 
-        def leave() -> None:
-            if not over:
-                left()
-                scope.cancel()
-
-        watch: Callable[[Callable[[], object]], Callable[[], None] | None] | None
-        watch = getattr(exchange, "watch", None)
-        end = watch(leave) if watch is not None else None
-        if end is not None:
-            try:
-                yield
-            finally:
-                end()
-            return
-
-        async def wait() -> None:
-            await exchange.gone()
-            leave()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            yield
-            over = True
+    async def wait() -> None:
+        await exchange.gone()
+        if not over:
+            left()
             nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        yield
+        over = True
+        nursery.cancel_scope.cancel()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from protocol.body_edit import with_model
+from protocol.config import Config
 from protocol.destination import Destination, destinations
 from protocol.leases import Acquire
+from protocol.model_names import WRAPPED
 from protocol.providers import Providers, foreign_models, listed_by
 from protocol.request import Route
 from protocol.translation.refusal import Untranslatable
@@ -43,8 +45,9 @@ async def enter(
     exchange: Exchange, body: bytes, ask: Acquire, foreign: Foreign | None, record: Record
 ) -> Entry:
     """Raises Refused for what cannot be told to anybody."""
-    entry = Entry(exchange, body, msgspec.structs.replace(ask, model=record.asked.model))
-    if foreign is None:
+    model = record.asked.model
+    entry = Entry(exchange, body, msgspec.structs.replace(ask, model=model))
+    if foreign is None or _only_accounts(foreign.config(), ask.route, model):
         return entry
     match ask.route:
         case Route.MESSAGES | Route.CHAT_COMPLETIONS:
@@ -55,6 +58,15 @@ async def enter(
             wrapped = await models_exchange(exchange, foreign, record)
             return Entry(wrapped or exchange, body, entry.ask, answered=wrapped is None)
     return entry
+
+
+def _only_accounts(config: Config, route: Route, model: str | None) -> bool:
+    """Nobody else is configured, and the model's name means itself: the same for less."""
+    return (
+        route is Route.MESSAGES
+        and not (config.providers or config.routes or config.fallbacks or config.models.aliases)
+        and (model is None or not model.startswith(WRAPPED))
+    )
 
 
 async def _spend(entry: Entry, foreign: Foreign, record: Record) -> Entry:

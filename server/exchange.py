@@ -6,7 +6,7 @@ Two lanes may serve a connection; a client cannot tell which one did, because bo
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from protocol.errors import Answer
 from protocol.request import RequestHead
@@ -52,12 +52,11 @@ class Exchange(Protocol):
         ...
 
 
-@runtime_checkable
-class Withholding(Protocol):
-    """An exchange that holds an answer back until it is whole. Where that never comes, the client has
-    seen nothing, and is told so."""
-
-    withheld: bool
+def withheld(exchange: Exchange) -> bool:
+    """Whether `exchange` held an answer back until it would be whole, which it never was: the client
+    has seen nothing, and is to be told so."""
+    # Not a protocol to be checked at run time: that costs more than reading a request's head.
+    return bool(getattr(exchange, "withheld", False))
 
 
 async def send_answer(exchange: Exchange, made: Answer, added: list[tuple[bytes, bytes]]) -> None:

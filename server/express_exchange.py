@@ -37,8 +37,15 @@ class Line(Protocol):
         """All of it; when the client has left, nothing. Never raises for what a client can do."""
         ...
 
-    def watch(self, left: Callable[[], object]) -> Callable[[], None] | None:
-        """Calls `left` when the client leaves, until what it gives back is called."""
+    def watch(self, left: Callable[[], object]) -> bool:
+        """Until `unwatch`, the client's leaving calls `left` and cancels the connection's task.
+
+        False where only `departure` can tell.
+        """
+        ...
+
+    def unwatch(self) -> None:
+        """Its leaving is no event any more."""
         ...
 
     async def departure(self) -> None:
@@ -141,10 +148,14 @@ class ExpressExchange:
         if self.finished:
             await trio.sleep_forever()
 
-    def watch(self, left: Callable[[], object]) -> Callable[[], None] | None:
-        """Calls `left` when the client leaves, without a task of its own; gives back how to end
-        that. None where only `gone` can tell."""
+    def watch(self, left: Callable[[], object]) -> bool:
+        """Until `unwatch`, the client's leaving calls `left` and cancels this task, without a task
+        of its own. False where only `gone` can tell."""
         return self._line.watch(left)
+
+    def unwatch(self) -> None:
+        """Its leaving is no event any more."""
+        self._line.unwatch()
 
     # -- the response
 

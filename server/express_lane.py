@@ -14,14 +14,14 @@ import trio
 
 from protocol.errors import Problem, answer
 from protocol.gate import HEADER_BYTES_MAX, TARGET_BYTES_MAX
-from protocol.request import Route, route_of
+from protocol.request import Route
 from server.client_stream import CLOSE_SECONDS, ClientStream
 from server.connection import PRESENCE_SECONDS, Connection, Timeouts, discard
 from server.contained_http import READ_AHEAD_BYTES_MAX
 from server.departures import Departures
 from server.exchange import Exchange, send_answer
 from server.express_exchange import ExpressExchange
-from server.express_head import Framed, can_begin, read_request
+from server.express_head import Framed, Heads, can_begin
 from server.reference_lane import ReferenceLane
 
 log = logging.getLogger("server.connection")
@@ -65,8 +65,12 @@ class ExpressConnection:
         self.left = False
         self._stream = stream
         self._lane = lane
-        self._peer = stream.peer()
+        self._heads = Heads(stream.peer())
+        self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
+        self._watching: Callable[[], None] | None = None
+        self._on_left: Callable[[], object] | None = None
+        self._gone = False
         self._since = trio.current_time()
         self._busy = False
         self._last = False
@@ -91,13 +95,18 @@ class ExpressConnection:
             self._reference.expire()
         elif self.idle_since is not None:
             self._reading.cancel()
+            if self._stream.socket.quick is not None:
+                self._stream.socket.quick.expire()
 
     async def run(self) -> None:
         """Returns when the connection is over."""
         try:
-            while await self._next():
-                pass
+            with self._life:
+                while await self._next():
+                    pass
         finally:
+            if self._watching is not None:
+                self._watching()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await self._stream.send_eof()
                 await self._stream.aclose()
@@ -107,8 +116,8 @@ class ExpressConnection:
         block = await self._read_head()
         if block is None:
             return False
-        framed = read_request(block, self._peer)
-        if framed is None or route_of(framed.head.method, framed.head.path) is Route.OWN:
+        framed = self._heads.read(block)
+        if framed is None or framed.head.route is Route.OWN:
             return await self._hand_over()
         self.received = self.received[len(block) :]
         return await self._serve(framed)
@@ -121,21 +130,29 @@ class ExpressConnection:
         while (end := self.received.find(b"\r\n\r\n")) < 0:
             if self.left or (self.received and not self._may_go_on()):
                 return None if self.left else b""
-            limit = self._lane.timeouts
-            seconds = limit.head if self.received else limit.keep_alive
-            data = b""
-            with trio.CancelScope(deadline=self._since + seconds) as self._reading:
-                data = await self.read()
-                if not data:
-                    return None
-            if not data:  # it took too long, or is to end
+            try:
+                data = await self._read_in_time()
+            except trio.TooSlowError:  # or it is to end
                 return b"" if self.received else None
+            if not data:
+                return None
             if not self.received:
                 data = data.lstrip(b"\r\n")  # stray line ends are no request (RFC 9112 2.2)
                 if data:
                     self._since = trio.current_time()
             self.received += data
         return self.received[: end + 4]
+
+    async def _read_in_time(self) -> bytes:
+        limit = self._lane.timeouts
+        due = self._since + (limit.head if self.received else limit.keep_alive)
+        if self._stream.socket.quick is not None:
+            data = await self._stream.receive_by(due)
+            self.left = not data
+            return data
+        with trio.CancelScope(deadline=due) as self._reading:
+            return await self.read()
+        raise trio.TooSlowError
 
     def _may_go_on(self) -> bool:
         return len(self.received) <= HEAD_BYTES_MAX and can_begin(self.received)
@@ -159,15 +176,31 @@ class ExpressConnection:
             self.left = True
         await trio.lowlevel.checkpoint()  # for whoever is to be told that it has left
 
-    def watch(self, left: Callable[[], object]) -> Callable[[], None] | None:
-        """Calls `left` when the client leaves, until what it gives back is called."""
-        watched = self._stream.socket.quick
+    def watch(self, left: Callable[[], object]) -> bool:
+        """Until `unwatch`, the client's leaving calls `left` and cancels this connection's task."""
+        if self._watching is None:
+            watched = self._stream.socket.quick
+            if watched is not None:
+                self._watching = self._lane.departures.watch(watched, self._departed)
+            if self._watching is None:
+                return False
+        self._on_left = left
+        if self._gone:
+            self._departed()
+        return True
 
-        def leave() -> None:
+    def unwatch(self) -> None:
+        """Its leaving is noticed by the next read or write."""
+        self._on_left = None
+
+    def _departed(self) -> None:
+        """Told once, whatever happens on the connection just then."""
+        self._gone = True
+        left, self._on_left = self._on_left, None
+        if left is not None:
             self.left = True
             left()
-
-        return None if watched is None else self._lane.departures.watch(watched, leave)
+            self._life.cancel()
 
     async def departure(self) -> None:
         """Returns when the client has left; what it sends meanwhile is kept for later."""

@@ -10,7 +10,7 @@ from protocol.dispatch import Acquire
 from protocol.errors import Problem, answer
 from protocol.gate import Rules, check
 from protocol.identity import client_name, given_request_id, is_owner, session_of
-from protocol.request import RequestHead, Route, route_of
+from protocol.request import RequestHead, Route
 from server.desk import Ports
 from server.exchange import Exchange, send_answer
 from server.intake import too_large
@@ -18,6 +18,19 @@ from server.record import Record
 from server.relay import relay
 
 DRAIN_RETRY_SECONDS = 1
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """What a head of a relayed route means under `rules`, whatever its body is.
+
+    `ask` lacks the moment and the model. A client on a kept connection sends the same head again and
+    again; then this is found with it (`RequestHead.remembered`).
+    """
+
+    rules: Rules
+    problem: Problem | None
+    given_id: str | None
+    ask: Acquire
 
 
 class Door(msgspec.Struct):
@@ -31,16 +44,20 @@ class Door(msgspec.Struct):
     async def handle(self, exchange: Exchange, own: Callable[[], Awaitable[None]]) -> None:
         """Serves one request; `own` answers the routes that are not relayed."""
         head = exchange.head
-        route = route_of(head.method, head.path)
-        problem = check(head, route, self.rules()) or _form(head) or self._length(head)
+        route = head.route
+        judged = self._judged(head, route)
+        problem = judged.problem or self._length(head)
         if problem is None and route is Route.OWN:
             await own()
             return
         if problem is None and self.draining:
             problem = _draining()
-        record = Record(head, self._request_id(head), route, self.ports.wall_clock())
+        at = self.ports.wall_clock()
+        request_id = judged.given_id or f"{self.ports.random.getrandbits(128):032x}"
+        record = Record(head, request_id, route, at)
         if problem is None:
-            await relay(exchange, self.ports, record, self._ask(head, route))
+            ask = msgspec.structs.replace(judged.ask, at=at)
+            await relay(exchange, self.ports, record, ask)
             return
         record.ended("refused", problem.status)
         record.error_type, record.reason = problem.error_type, problem.message
@@ -48,16 +65,24 @@ class Door(msgspec.Struct):
             self.ports.write_line(record)
         await _refuse(exchange, problem, record)
 
+    def _judged(self, head: RequestHead, route: Route) -> _Judged:
+        rules = self.rules()
+        known: _Judged | None = head.remembered.get("judged")
+        if known is not None and known.rules is rules:
+            return known
+        problem = check(head, route, rules) or _form(head)
+        judged = _Judged(rules, problem, given_request_id(head), self._ask(head, route))
+        if route is not Route.OWN:  # theirs may depend on whether there is a body
+            head.remembered["judged"] = judged
+        return judged
+
     def _length(self, head: RequestHead) -> Problem | None:
         """A body that says it is too large is refused before a byte of it is asked for."""
         limit = self.ports.body_bytes_max()
-        declared = head.text(b"content-length") or "0"
-        if declared.isdecimal() and int(declared) > limit:
+        declared = head.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
             return too_large(limit)
         return None
-
-    def _request_id(self, head: RequestHead) -> str:
-        return given_request_id(head) or f"{self.ports.random.getrandbits(128):032x}"
 
     def _ask(self, head: RequestHead, route: Route) -> Acquire:
         return Acquire(
@@ -66,7 +91,6 @@ class Door(msgspec.Struct):
             owner=is_owner(head, route),
             client=client_name(head, self.salt),
             session=session_of(head),
-            at=self.ports.wall_clock(),
         )
 
 

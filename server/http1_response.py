@@ -83,12 +83,12 @@ def read_head(block: bytes, method: str) -> ResponseHead:
     codings: list[bytes] = []
     lengths: list[bytes] = []
     for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"connection":
+        size = len(name)  # most names are told apart by it, at less cost than by their letters
+        if size == 10 and name.lower() == b"connection":
             keeps = keeps and b"close" not in [one.strip() for one in value.lower().split(b",")]
-        elif lowered == b"transfer-encoding":
+        elif size == 17 and name.lower() == b"transfer-encoding":
             codings.append(value.lower())
-        elif lowered == b"content-length":
+        elif size == 14 and name.lower() == b"content-length":
             lengths.append(value)
     length = _length(status, method, version, codings, lengths)
     return ResponseHead(status, headers, length, keeps and length != math.inf)

@@ -12,16 +12,16 @@ import trio
 
 from protocol import egress
 from protocol.accounts import Scope
-from protocol.asked import Asked, asked
+from protocol.asked import Asked
 from protocol.dispatch import Acquire, Lease, Refusal
 from protocol.errors import Problem
-from protocol.headers import to_client, to_upstream, with_retry_after
+from protocol.headers import to_client, with_retry_after
 from protocol.hops import Hops, weighed
 from protocol.peek import peek
-from protocol.request import upstream_target
 from protocol.usage import UsageMeter, meter_for
 from protocol.verdict import Action
 from server import renewing
+from server.as_sent import as_sent, asked_by
 from server.attempt import Failed, Served, attempt
 from server.authored import author, refused, request_id_header, unreachable
 from server.delivery import Delivery
@@ -29,12 +29,12 @@ from server.departures import ended_by_departure
 from server.desk import Desk, Ports, Tried
 from server.elsewhere import Elsewhere
 from server.entry import enter
-from server.exchange import ClientGone, Exchange, Withholding
+from server.exchange import ClientGone, Exchange, withheld
 from server.held_stream import HeldStream
 from server.intake import Body, Refused
 from server.provider_outcome import dry
 from server.record import Record
-from server.upstream_port import UpstreamRequest, UpstreamResponse
+from server.upstream_port import UpstreamResponse
 
 OVERLOAD_DELAYS = (0.75, 3.0)
 """Longest waits (seconds, full jitter) before the two more tries after an overload (rule 5)."""
@@ -94,7 +94,7 @@ class _Relay:
             return
         self._elsewhere = entry.elsewhere
         self._exchange, self._body = entry.answering, entry.body
-        self._asked = asked(entry.ask.route, entry.ask.model, self._exchange.head.headers)
+        self._asked = asked_by(self._exchange.head, entry.ask)
         ask = msgspec.structs.replace(entry.ask, betas=self._asked.betas)
         self._repeatable = ask.route.repeatable
         outcome = await self._acquire(ask)
@@ -117,7 +117,7 @@ class _Relay:
                 await self._desk.release(lease)  # noqa: ASYNC102 - it shields itself
             if isinstance(result, Served):
                 self._record.served(result.terminal)
-                if isinstance(self._exchange, Withholding) and self._exchange.withheld:
+                if withheld(self._exchange):
                     raise Refused(Problem(502, "the upstream broke off in its answer; try again"))
                 return
             result = self._weighed(lease, result)
@@ -205,12 +205,7 @@ class _Relay:
         record.trace.trying(lease.account)
         record.reason = "; ".join(lease.reasons)
         meter: UsageMeter | None = None
-        request = UpstreamRequest(
-            head.method,
-            upstream_target(head.target),
-            to_upstream(head.headers, lease.credential),
-            self._body,
-        )
+        request = as_sent(head, lease, self._body)
 
         def open_delivery(response: UpstreamResponse) -> Delivery:
             nonlocal meter

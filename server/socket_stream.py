@@ -9,10 +9,13 @@ turn all the same, so that no connection starves the others.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 from collections.abc import Callable
 
 import trio
+
+from server.overdue import overdue
 
 TURN_OPERATIONS = 16
 """Reads and writes in a row that may go without the scheduler; each moves at most 64 KiB."""
@@ -29,8 +32,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self.socket = connected
         self.on_close: Callable[[], None] | None = None
         """Called once, just before this end is closed."""
+        self.due = math.inf
+        """Until when (trio time) reads wait; see `receive_by`."""
         self._closed = False
         self._in_a_row = 0
+        self._expired = False
+        self._overdue = overdue()
 
     @classmethod
     def adopt(cls, stream: trio.SocketStream) -> SocketStream:
@@ -77,10 +84,40 @@ class SocketStream(trio.abc.HalfCloseableStream):
             try:
                 return self.socket.recv(size)
             except BlockingIOError:
-                self._in_a_row = 0
-                await trio.lowlevel.wait_readable(self.socket)
+                await self.wait_readable()
             except OSError as error:
                 raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+
+    async def wait_readable(self) -> None:
+        """Until there is something to read, or the end; raises trio.TooSlowError past `due`."""
+        self._in_a_row = 0
+        if self._closed:
+            raise trio.ClosedResourceError("this end has been closed")
+        if self.due == math.inf:
+            await trio.lowlevel.wait_readable(self.socket)
+            return
+        if self._expired:
+            raise trio.TooSlowError
+        self._overdue.add(self)
+        try:
+            await trio.lowlevel.wait_readable(self.socket)
+        except trio.ClosedResourceError:
+            if self.socket.fileno() < 0 or not self._expired:  # closed meanwhile
+                raise
+            raise trio.TooSlowError from None
+        finally:
+            self._overdue.discard(self)
+
+    def limit(self, due: float) -> None:
+        """From here on reads wait until `due` (trio time) at most; math.inf: for ever."""
+        self.due = due
+        self._expired = False
+
+    def expire(self) -> None:
+        """Ends the read that is under way as if its `due` had passed."""
+        if not self._closed:
+            self._expired = True
+            trio.lowlevel.notify_closing(self.socket)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """All of it."""
@@ -144,3 +181,21 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if self._in_a_row >= TURN_OPERATIONS:
             self._in_a_row = 0
             await trio.lowlevel.checkpoint()
+
+
+async def receive_by(
+    stream: trio.abc.ReceiveStream, transport: SocketStream | None, due: float
+) -> bytes:
+    """The next bytes of `stream`; raises trio.TooSlowError past `due` (trio time).
+
+    `transport` is the connection of ours below it; None: there is none.
+    """
+    if transport is None:
+        with trio.CancelScope(deadline=due):
+            return bytes(await stream.receive_some(RECEIVE_BYTES))
+        raise trio.TooSlowError
+    transport.limit(due)
+    try:
+        return bytes(await stream.receive_some(RECEIVE_BYTES))
+    finally:
+        transport.limit(math.inf)

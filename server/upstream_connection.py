@@ -11,7 +11,7 @@ import trio
 from protocol.verdict import FaultKind
 from server.dialing import Dialed, Origin, close_now
 from server.http1_response import Malformed, ResponseBody, ResponseHead, head_end, read_head
-from server.socket_stream import RECEIVE_BYTES, SocketStream
+from server.socket_stream import SocketStream, receive_by
 from server.upstream_port import UpstreamFault, UpstreamRequest
 
 WRITE_SECONDS = 60.0
@@ -34,8 +34,12 @@ class UpstreamConnection:
         self.idle_since = 0.0
         self.idle_since_wall = 0.0
         self._quick = self.stream if isinstance(self.stream, SocketStream) else None
+        self._transport = _transport(self.stream)
         self._absolute = b"http://" + origin.authority if dialed.absolute else b""
         self._headers = dialed.headers
+        told = [name + b":" + value for name, value in dialed.headers]
+        self._kind = b"\n".join([self._absolute, origin.authority, *told])
+        """Two connections of a kind write the same bytes for the same request."""
         self._received = b""
         self._keeps = False
         self._body: ResponseBody | None = None
@@ -51,6 +55,8 @@ class UpstreamConnection:
     @property
     def is_dead(self) -> bool:
         """An idle connection on which something came: its end, or what nobody asked for."""
+        if self._quick is not None:
+            return self._quick.is_readable
         stream = self.stream
         while isinstance(stream, trio.SSLStream):
             # What was received and not yet decrypted is nowhere to be seen but there.
@@ -89,7 +95,20 @@ class UpstreamConnection:
         return not isinstance(self.stream, trio.SSLStream) and self.is_dead
 
     def _head(self, request: UpstreamRequest, target: bytes) -> bytes:
-        method, body = request.method, request.body
+        """The opening is the same for requests that differ in their bodies alone."""
+        known, kind = request.openings, (self._kind, target)
+        opening = known.get(kind) if known is not None else None
+        if opening is None:
+            opening = self._opening(request, target)
+            if known is not None:
+                known[kind] = opening
+        if request.body or request.method not in _BODILESS:
+            return b"%bContent-Length: %d\r\n\r\n" % (opening, len(request.body))
+        return opening + b"\r\n"
+
+    def _opening(self, request: UpstreamRequest, target: bytes) -> bytes:
+        """The request line and all headers but the length, each with its line end."""
+        method = request.method
         lines = [
             b"%b %b%b HTTP/1.1" % (method.encode("latin-1"), self._absolute, target),
             b"Host: " + self.origin.authority,
@@ -99,16 +118,14 @@ class UpstreamConnection:
         for name, value in request.headers:
             if name.lower() not in _MADE_HERE:
                 lines.append(name + b": " + value)
-        if body or method not in _BODILESS:
-            lines.append(b"Content-Length: %d" % len(body))
-        head = b"\r\n".join(lines)
+        opening = b"\r\n".join(lines) + b"\r\n"
         # One look at the whole: whatever a header brought along, the lines are ours.
-        ends = len(lines) - 1
-        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+        ends = len(lines)
+        if opening.count(b"\n") != ends or opening.count(b"\r") != ends or b"\0" in opening:
             raise UpstreamFault(FaultKind.PROTOCOL, "a line end or NUL inside of a header")
         if lines[0].count(b" ") != 2:
             raise UpstreamFault(FaultKind.PROTOCOL, "a space inside of a request target")
-        return head + b"\r\n\r\n"
+        return opening
 
     async def _write(self, data: bytes | memoryview) -> None:
         try:
@@ -128,20 +145,20 @@ class UpstreamConnection:
 
     async def head(self, method: str, seconds: float) -> ResponseHead:
         """The head of the answer, within `seconds`. Raises UpstreamFault."""
-        head: ResponseHead | None = None
-        with trio.CancelScope(deadline=trio.current_time() + seconds):
-            head = await self._read_head(method)
-        if head is None:
-            raise UpstreamFault(FaultKind.TIMEOUT, f"no answer within {seconds:g} s")
+        try:
+            head = await self._read_head(method, trio.current_time() + seconds)
+        except trio.TooSlowError:
+            detail = f"no answer within {seconds:g} s"
+            raise UpstreamFault(FaultKind.TIMEOUT, detail) from None
         self._keeps = self._keeps and head.keeps
         self._body = ResponseBody(head.length)
         return head
 
-    async def _read_head(self, method: str) -> ResponseHead:
+    async def _read_head(self, method: str, due: float) -> ResponseHead:
         try:
             for _ in range(INTERIM_RESPONSES_MAX):
                 while not (end := head_end(self._received)):
-                    self._received += await self._more()
+                    self._received += await self._more(due)
                 block, self._received = self._received[:end], self._received[end:]
                 head = read_head(block, method)
                 if head.status >= 200:
@@ -150,16 +167,16 @@ class UpstreamConnection:
             raise UpstreamFault(FaultKind.PROTOCOL, str(error)) from None
         raise UpstreamFault(FaultKind.PROTOCOL, "interim responses without end")
 
-    async def _more(self) -> bytes:
+    async def _more(self, due: float) -> bytes:
         try:
-            data = await self.stream.receive_some(RECEIVE_BYTES)
+            data = await receive_by(self.stream, self._transport, due)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise UpstreamFault(FaultKind.DISCONNECT, str(error) or "it broke") from None
         if not data:
             detail = "the upstream closed the connection without an answer"
             raise UpstreamFault(FaultKind.DISCONNECT, detail)
         self.heard = True
-        return bytes(data)
+        return data
 
     async def read(self, idle_timeout: float) -> bytes:
         """What one read brings of the body; b"" at its end. Raises UpstreamFault."""
@@ -191,8 +208,18 @@ class UpstreamConnection:
                     return self._quick.receive_nowait()
                 except trio.WouldBlock:
                     pass
-            with trio.CancelScope(deadline=trio.current_time() + idle_timeout):
-                return bytes(await self.stream.receive_some(RECEIVE_BYTES))
+            return await receive_by(
+                self.stream, self._transport, trio.current_time() + idle_timeout
+            )
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise UpstreamFault(FaultKind.DISCONNECT, str(error) or "it broke") from None
-        raise UpstreamFault(FaultKind.TIMEOUT, f"no byte for {idle_timeout:g} s")
+        except trio.TooSlowError:
+            detail = f"no byte for {idle_timeout:g} s"
+            raise UpstreamFault(FaultKind.TIMEOUT, detail) from None
+
+
+def _transport(stream: trio.abc.Stream) -> SocketStream | None:
+    """The TCP connection of ours below TLS, if there is one."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream if isinstance(stream, SocketStream) else None

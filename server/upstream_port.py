@@ -22,12 +22,17 @@ class UpstreamFault(Exception):
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
-    """What goes out; `headers` lack only Host and Content-Length."""
+    """What goes out; `headers` lack only Host and Content-Length.
+
+    `openings`: what connections have made of method, target and headers, which only requests share
+    that have the same ones. None: nothing is kept.
+    """
 
     method: str
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    openings: dict[tuple[bytes, bytes], bytes] | None = None
 
 
 class UpstreamResponse(Protocol):

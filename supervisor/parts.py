@@ -29,7 +29,6 @@ from protocol.account import new_account
 from protocol.accounts import AccountSpec, AccountState
 from protocol.config import Config, ConfigError, ConfigInvalid, restart_needed
 from protocol.credentials import Known
-from protocol.gate import Rules
 from protocol.identity import login_name
 from protocol.providers import ProvidersMessage
 from protocol.quota_file import restored
@@ -46,6 +45,7 @@ from supervisor import logs, quota_memory
 from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
 from supervisor.foreign import foreign_of
+from supervisor.gate_rules import GateRules
 from supervisor.logins import Logins
 from supervisor.quota_memory import QuotaMemory
 from supervisor.roster import Roster
@@ -118,7 +118,7 @@ class Parts:
         self.upstreams = Upstreams(self._upstream_maker())
         self._salt = secrets.token_bytes(16)
         self.foreign = foreign_of(self)
-        self.door = Door(self._ports(), self._gate_rules, self._salt)
+        self.door = Door(self._ports(), GateRules(self), self._salt)
         self.connections: Connections | None = None
         self.connections_limit = sys.maxsize
         """What the machine allows, where that is less than `server.max_connections`."""
@@ -251,11 +251,6 @@ class Parts:
         if self.connections is None:
             raise RuntimeError("the front end runs before there is a nursery for connections")
         self.connections.admit(stream)
-
-    def _gate_rules(self) -> Rules:
-        own = self.clients.key if self.clients is not None else None
-        rules = derive.gate_rules(self.config, self.logins.known)
-        return msgspec.structs.replace(rules, own_key=own)
 
     def _client_spec(self, name: str) -> AccountSpec:
         return derive.client_spec(name, self.config)
