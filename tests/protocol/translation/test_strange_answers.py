@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -26,3 +27,27 @@ def test_a_chunk_that_is_no_text_is_an_error_like_one_that_is_no_json(machine: A
     (event,) = begun.feed(NO_TEXT)
     assert event["type"] == "error"
     assert begun.ended
+
+
+@pytest.mark.parametrize("place", [{"index": [0]}, {"index": {}}, {"id": ["a"]}, {"id": {}}])
+def test_a_call_that_is_numbered_strangely_is_one_call_all_the_same(place: dict[str, Any]) -> None:
+    stream = OpenAIStream(NAMES, "msg_1", "m")
+    pieces = [
+        {"function": {"name": "Bash", "arguments": '{"a"'}, **place},
+        {"function": {"arguments": ":1}"}, **place},
+    ]
+    events = [
+        event
+        for piece in pieces
+        for event in stream.chunk({"choices": [{"delta": {"tool_calls": [piece]}}]})
+    ]
+    events += stream.chunk({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    events += stream.finish()
+    told = [event["content_block"] for event in events if event["type"] == "content_block_start"]
+    assert [block["name"] for block in told] == ["Bash"]
+    written = "".join(
+        event["delta"].get("partial_json", "")
+        for event in events
+        if event["type"] == "content_block_delta"
+    )
+    assert json.loads(written) == {"a": 1}
