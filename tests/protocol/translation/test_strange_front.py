@@ -9,6 +9,8 @@ import pytest
 
 from protocol.sse import Event
 from protocol.translation.answer_openai import AnswerStream, encode_chunk, whole
+from protocol.translation.read_openai import read_request
+from protocol.translation.refusal import Untranslatable
 
 STRANGE: list[Any] = [None, 1, 1.5, True, "x", ["x"], {"x": 1}]
 
@@ -58,3 +60,16 @@ def test_an_answer_of_the_wrong_shape_is_told_as_far_as_it_goes(field: str, valu
     told = whole({**message, "content": blocks, "usage": {"input_tokens": value}}, 1)
     expected = value if isinstance(value, str) else None
     assert told["choices"][0]["message"]["content"] == expected
+
+
+@pytest.mark.parametrize("value", STRANGE[1:], ids=repr)
+@pytest.mark.parametrize("field", ["temperature", "tool_calls"])
+def test_a_request_of_the_wrong_shape_is_refused_by_its_field(field: str, value: Any) -> None:
+    message = {"role": "assistant", "content": "x"}
+    asked: dict[str, Any] = {"model": "m", "messages": [message]}
+    (asked if field == "temperature" else message)[field] = value
+    if field == "temperature" and type(value) in (int, float):
+        assert read_request(asked)["temperature"] == min(value, 1)
+        return
+    with pytest.raises(Untranslatable, match=field):
+        read_request(asked)
