@@ -8,6 +8,8 @@ import msgspec
 CONTROL_CHARACTERS = dict.fromkeys(
     [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)], "\ufffd"
 )
+ESCAPED = {code: f"\\u{code:04x}" for code in [*range(0x7F, 0xA0), 0x2028, 0x2029]}
+"""What JSON may have as it is and a terminal, or a reader of lines, takes for something else."""
 TEXT_MAX = 300
 """Characters kept of a field that a client or an upstream wrote."""
 
@@ -50,6 +52,11 @@ def plain(text: str | None) -> str | None:
     if text is None:
         return None
     return text[:TEXT_MAX].translate(CONTROL_CHARACTERS)
+
+
+def escaped(document: str) -> str:
+    """A text of JSON or TOML that says the same and that can be shown on a terminal."""
+    return document.translate(ESCAPED)
 
 
 def encode_line(line: RequestLine) -> bytes:
