@@ -53,6 +53,7 @@ class Load:
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self._name = random.randbytes(4).hex()
         self.unanswered: set[str] = set()
         """Words of requests that got no byte back."""
         self.stopping = False
@@ -61,7 +62,9 @@ class Load:
         serial = 0
         while not self.stopping:
             serial += 1
-            outcome = await self._one(url, f"w{number}x{serial}e", stream=bool(serial % 2))
+            outcome = await self._one(
+                url, f"w{self._name}x{number}x{serial}e", stream=bool(serial % 2)
+            )
             self.outcomes[outcome] += 1
             await trio.sleep(0.005)
 
