@@ -75,6 +75,14 @@ format: .venv/.development ## Format the code and repair what lint can repair
 	$(BIN)/ruff check --quiet --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
 
+.PHONY: fuzz
+fuzz: .venv/.fuzz ## Fuzz every parser, a minute each; make fuzz ARGS="--seconds 600 events"
+	@$(BIN)/python tests/fuzz/fuzz.py $(ARGS)
+
+.PHONY: soak
+soak: .venv/.development ## Run it for 15 minutes while all of it crashes; make soak ARGS="--minutes 3"
+	@$(BIN)/python tests/soak/soak.py $(ARGS)
+
 .PHONY: bench
 bench: .venv/.development ## Compare with nginx and others, check the bar, write docs/benchmarks.md; ARGS=--quick
 	@$(BIN)/python tests/bench/bench_comparison.py $(ARGS)
@@ -111,6 +119,8 @@ lock: .tools/.uv-$(UV_VERSION) ## Resolve the dependencies anew; UPGRADE=--upgra
 	$(COMPILE) --output-file requirements/profile.lock --group profile
 	$(COMPILE) --output-file requirements/development.lock --group dev pyproject.toml \
 	  --constraints requirements/runtime.lock --constraints requirements/build.lock
+	$(COMPILE) --output-file requirements/fuzz.lock --group fuzz \
+	  --constraints requirements/development.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund \
 	  --omit-lockfile-registry-resolved
 
@@ -120,7 +130,7 @@ COMPILE = .tools/bin/uv pip compile --quiet --no-config --universal --python-ver
 
 .PHONY: clean
 clean: ## Remove everything that make has installed, and every cache
-	rm -rf .venv .clients .bench .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .clients .bench .tools .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -------------------------------------------------------------------------------------- environments
@@ -144,6 +154,11 @@ clean: ## Remove everything that make has installed, and every cache
 
 .venv/.profile: .venv/.development requirements/profile.lock
 	@$(PIP) --require-hashes -r requirements/profile.lock
+	@touch $@
+
+.venv/.fuzz: .venv/.development requirements/fuzz.lock
+	@echo "make: installing the fuzzer into .venv" >&2
+	@$(PIP) --require-hashes -r requirements/fuzz.lock
 	@touch $@
 
 .tools/.uv-$(UV_VERSION):

@@ -46,17 +46,17 @@ def judge(found: str | None, answer: Answer, here: Circumstances) -> Judgement:
         return Judgement(Verdict.POINT)
     if same_place(found, here.url):
         return _stand_back(
-            f"it points at {found} already, and there is no record that we did that",
+            f"it points at {_shown(found)} already, and there is no record that we did that",
             "leave it, or remove the key and start again to have it put back at the end",
         )
     if is_loopback(found):
         if answer == "supervisor":
             return _stand_back(
-                f"another running supervisor has it ({found})", "stop that one first"
+                f"another running supervisor has it ({_shown(found)})", "stop that one first"
             )
         if answer == "nobody" and not here.replace:
             return _stand_back(
-                f"it points at {found}, where nobody answers, and not by us",
+                f"it points at {_shown(found)}, where nobody answers, and not by us",
                 f"start what belongs there, remove the key, or {_REPLACE}",
             )
     if here.replace:

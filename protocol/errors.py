@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.request import Headers
+from protocol.request_line import escaped
 
 # Statuses with which a client would only repeat itself for minutes (rule 3; `wire.md` A10).
 _NOT_WORTH_REPEATING = frozenset({401, 404, 413})
@@ -62,13 +63,16 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def answer(problem: Problem, request_id: str, *, openai: bool = False) -> Answer:
-    """`problem` as a response body; `openai` for callers of chat completions."""
+    """`problem` as a response body; `openai` for callers of chat completions.
+
+    A message may quote what the client sent; the body can be shown on a terminal all the same.
+    """
     error: dict[str, object] = {"type": problem.error_type, "message": problem.message}
     if openai:
         document: dict[str, object] = {"error": {**error, "param": None, "code": None}}
     else:
         document = {"type": "error", "error": error, "request_id": request_id}
-    body = msgspec.json.encode(document)
+    body = escaped(msgspec.json.encode(document).decode()).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

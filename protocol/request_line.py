@@ -11,6 +11,8 @@ import msgspec
 CONTROL_CHARACTERS = dict.fromkeys(
     [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)], "\ufffd"
 )
+ESCAPED = {code: f"\\u{code:04x}" for code in [*range(0x7F, 0xA0), 0x2028, 0x2029]}
+"""What JSON may have as it is and a terminal, or a reader of lines, takes for something else."""
 TEXT_MAX = 300
 """Characters kept of a field that a client or an upstream wrote."""
 
@@ -76,6 +78,11 @@ def timestamp(at: float) -> str:
 def _second(seconds: int) -> str:
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec="seconds").removesuffix("+00:00") + "."
+
+
+def escaped(document: str) -> str:
+    """A text of JSON or TOML that says the same and that can be shown on a terminal."""
+    return document.translate(ESCAPED)
 
 
 def encode_line(line: RequestLine) -> bytes:

@@ -11,6 +11,7 @@ from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from protocol.errors import Problem, answer
+from protocol.request_line import escaped
 
 Views = dict[str, Any]
 JSON = "application/json"
@@ -53,8 +54,9 @@ class NotPossible(Exception):
 
 
 def reply(document: object, status: int = 200) -> Response:
-    """A JSON answer."""
-    return Response(msgspec.json.encode(document), status, content_type=JSON)
+    """A JSON answer. It has texts of clients and upstreams, and may be shown on a terminal."""
+    text = escaped(msgspec.json.encode(document).decode())
+    return Response(text.encode(), status, content_type=JSON)
 
 
 def refuse(problem: Problem) -> Response:

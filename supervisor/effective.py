@@ -13,6 +13,7 @@ import msgspec
 import tomli_w
 
 from protocol.config.variables import literal
+from protocol.request_line import escaped
 from protocol.secrets import MASK, Secret, scrub
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def render_effective(loaded: Loaded) -> str:
         else:
             name = field.encode_name
             lines += ["", f"[{name}]", *_keys(value, name, loaded.origins)]
-    return "\n".join(lines) + "\n"
+    return escaped("\n".join(lines) + "\n")
 
 
 def _keys(struct: msgspec.Struct, path: str, origins: Mapping[str, str]) -> list[str]:

@@ -81,8 +81,8 @@ class OpenAIStream(ProviderStream):
     def _call(self, writer: MessageWriter, piece: Json, place: int, details: object) -> list[Json]:
         # Some providers number nothing: then a new id is a new call.
         key = piece.get("index")
-        if key is None:
-            key = piece.get("id") or (list(self._calls)[-1] if self._calls else place)
+        if not isinstance(key, int | float | str):
+            key = _words(piece.get("id")) or (list(self._calls)[-1] if self._calls else place)
         call = self._calls.setdefault(key, _Call(key, len(self._calls)))
         call.take(piece, details)
         return call.open(writer, self._names, self._message_id)

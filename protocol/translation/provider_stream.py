@@ -43,7 +43,7 @@ class ProviderStream(ABC):
             return []
         try:
             chunk = msgspec.json.decode(event.data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return self.fail(_broken("the provider sent a chunk that is no JSON"))
         if not isinstance(chunk, dict):
             return self.fail(_broken("the provider sent a chunk that is no object"))

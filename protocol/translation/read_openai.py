@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.translation.refusal import Json, as_list, as_object, as_text, unfit
+from protocol.translation.refusal import Json, as_list, as_object, as_text, kind_of, unfit
 
 MAX_TOKENS = 16_384
 """Anthropic demands a limit; this stands for a request without one."""
@@ -69,8 +69,11 @@ def read_request(request: Json) -> Json:
     if tools:
         found["tools"] = _tools(as_list(tools, "tools"))
         found["tool_choice"] = _choice(request)
-    if request.get("temperature") is not None:
-        found["temperature"] = min(float(request["temperature"]), 1.0)  # the scale ends at 1 there
+    temperature = request.get("temperature")
+    if temperature is not None:
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+            raise unfit("temperature", f"must be a number, not {kind_of(temperature)}")
+        found["temperature"] = min(temperature, 1.0)  # the scale ends at 1 there
     if request.get("top_p") is not None:
         found["top_p"] = request["top_p"]
     stop = request.get("stop")
@@ -193,7 +196,7 @@ def _say(messages: list[Json], role: str, content: list[Json]) -> None:
 def _assistant(message: Json, where: str) -> list[Json]:
     words = _words(message.get("content"), where) or str(message.get("refusal") or "")
     content: list[Json] = [{"type": "text", "text": words}] if words else []
-    for place, call in enumerate(message.get("tool_calls") or ()):
+    for place, call in enumerate(as_list(message.get("tool_calls") or [], f"{where}.tool_calls")):
         inner = f"{where}.tool_calls[{place}]"
         call = as_object(call, inner)
         function = as_object(call.get("function"), f"{inner}.function")

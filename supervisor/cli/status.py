@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from protocol.request_line import escaped
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
@@ -37,7 +38,8 @@ def status(as_json: bool, watch: bool) -> None:
     if as_json:
         found = running.find()
         body = _asked(lambda: found.get("/status"))
-        click.echo(json.dumps(body, indent=2, ensure_ascii=sys.stdout.encoding != "utf-8"))
+        text = json.dumps(body, indent=2, ensure_ascii=sys.stdout.encoding != "utf-8")
+        click.echo(escaped(text))
         return
     console = _console()
     picture = _picture(console)  # nothing there at the start is an error, also with --watch

@@ -14,7 +14,7 @@ import trio
 from tests.e2e.conftest import Upstream
 from tests.e2e.conversation import Stream, ask, held_stream
 from tests.kit.live import accounts
-from tests.kit.process import listening, pointed_at, write_config
+from tests.kit.process import Supervised, listening, pointed_at, write_config
 
 if sys.platform == "win32":
     pytest.skip("there is no such limit", allow_module_level=True)
@@ -30,6 +30,42 @@ def limited(soft: int, hard: int) -> dict[str, Any]:
     return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))}
 
 
+async def knock(process: Supervised, stack: AsyncExitStack) -> list[trio.SocketStream]:
+    """Many connections at once, each with a question."""
+    knocking: list[trio.SocketStream] = []
+    for _ in range(KNOCKING):
+        one = await trio.open_tcp_stream("127.0.0.1", process.port)
+        stack.push_async_callback(trio.aclose_forcefully, one)
+        knocking.append(one)
+    for one in knocking:
+        await one.send_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return knocking
+
+
+async def answers(knocking: list[trio.SocketStream]) -> list[bytes]:
+    """The beginning of what each got; nothing, for who was shown the door or has to wait."""
+    answered: list[bytes] = []
+    for one in knocking:
+        with trio.move_on_after(5):
+            try:
+                answered.append(bytes(await one.receive_some(12)))
+            except trio.BrokenResourceError:
+                answered.append(b"")
+    return answered
+
+
+async def test_with_enough_descriptors_all_are_answered(
+    upstream: Upstream, config: Path, state: Path
+) -> None:
+    """The control: what is scarce in the next test is descriptors."""
+    write_config(config, pointed_at(upstream.url, accounts("a"), drain=0))
+    async with (
+        listening(config, state=state, **limited(FEW, 1024)) as process,
+        AsyncExitStack() as stack,
+    ):
+        assert await answers(await knock(process, stack)) == [b"HTTP/1.1 200"] * KNOCKING
+
+
 async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -42,21 +78,10 @@ async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
         streams = [
             await stack.enter_async_context(await Stream.begun(process.url)) for _ in range(STREAMS)
         ]
-        knocking: list[trio.SocketStream] = []
-        for _ in range(KNOCKING):
-            one = await trio.open_tcp_stream("127.0.0.1", process.port)
-            stack.push_async_callback(trio.aclose_forcefully, one)
-            knocking.append(one)
-        for one in knocking:
-            await one.send_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answered: list[bytes] = []
-        for one in knocking:
-            with trio.move_on_after(5):
-                try:
-                    answered.append(bytes(await one.receive_some(12)))
-                except trio.BrokenResourceError:
-                    answered.append(b"")
+        knocking = await knock(process, stack)
+        answered = await answers(knocking)
         assert set(answered) <= {b"HTTP/1.1 200", b"HTTP/1.1 503", b""}
+        assert answered.count(b"HTTP/1.1 200") < KNOCKING, "there was not room for all"
         assert process.process.returncode is None
         upstream.gate("end").open()
         for stream in streams:

@@ -131,6 +131,23 @@ async def test_reloading_ten_times_a_second_drops_no_stream(
         assert [actor for actor in status["actors"] if actor["restarts"]] == []
 
 
+async def test_a_program_that_is_started_again_instead_drops_them(
+    upstream: Upstream, config: Path, state: Path
+) -> None:
+    """The control: streams that are cut are seen."""
+    upstream.default(held_stream())
+    write_config(config, pointed_at(upstream.url, accounts("a"), drain=0))
+    async with listening(config, state=state) as process, AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(await Stream.begun(process.url)) for _ in range(5)
+        ]
+        process.process.terminate()
+        assert await process.ends() == 0
+        for stream in streams:
+            with pytest.raises(AssertionError, match="never came"):
+                await stream.ended_well()
+
+
 async def test_a_new_key_lifts_the_benches_of_its_account(
     upstream: Upstream, config: Path, state: Path
 ) -> None:

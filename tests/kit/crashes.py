@@ -55,7 +55,7 @@ class CountedRun:
         if self._lives > 1:
             await self._run(context)
         else:
-            await _drive(_as_coroutine(self._run(context)), self._answer)
+            await drive(as_coroutine(self._run(context)), self._answer)
 
     def _answer(self, names: list[str], answer: object) -> object:
         if self.crashed or self._step_over.intersection(names):
@@ -135,14 +135,17 @@ def _crash_after_publishing(context: Context[Any, Any], nth: int) -> None:
     setattr(context, "publish", counting)  # noqa: B010 - a method, to the type checker
 
 
-async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+async def as_coroutine(awaitable: Awaitable[None]) -> None:
+    """What `drive` can drive."""
     await awaitable
 
 
 @types.coroutine
-def _drive(
+def drive(
     coroutine: Coroutine[Any, Any, None], answer: Callable[[list[str], object], object]
 ) -> Generator[Any, Any, None]:
+    """Lets trio run each trap of `coroutine`; what goes back in is what `answer` makes of trio's
+    answer, given the names of the coroutines that wait for it."""
     send: object = None
     while True:
         try:

@@ -116,7 +116,7 @@ class Wire:
     async def answer(self, *, to_head: bool = False) -> Answered:
         """The next response, as far as it comes."""
         answered = await self.answer_head()
-        await self._body(answered, to_head=to_head)
+        await self.body_of(answered, to_head=to_head)
         return answered
 
     async def answer_head(self) -> Answered:
@@ -142,7 +142,8 @@ class Wire:
         rest, self._received = self._received, b""
         return rest
 
-    async def _body(self, answered: Answered, *, to_head: bool) -> None:
+    async def body_of(self, answered: Answered, *, to_head: bool = False) -> None:
+        """Reads the body of that head."""
         if to_head or answered.status in (204, 304) or answered.status < 200:
             answered.complete = True
         elif (answered.header("transfer-encoding") or "").lower() == "chunked":

@@ -56,3 +56,12 @@ def test_a_type_that_is_given_replaces_the_usual_one() -> None:
 def test_every_message_arrives_as_it_is(message: str, openai: bool) -> None:
     made = answer(Problem(500, message), "r", openai=openai)
     assert json.loads(made.body)["error"]["message"] == message
+
+
+@given(st.text(max_size=40))
+def test_no_message_can_steer_the_terminal_that_shows_the_body(quoted: str) -> None:
+    """It may quote a path or a name that the client sent."""
+    made = answer(Problem(404, f"there is no \x9b31m\x7f\u2028{quoted}"), "req-1")
+    text = made.body.decode()
+    assert all(character >= " " and not "\x7f" <= character <= "\x9f" for character in text)
+    assert len(text.splitlines()) == 1
