@@ -19,6 +19,7 @@ from supervisor.cli.execute import execute
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
+from supervisor.cli.service import service
 from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
@@ -71,7 +72,8 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    run, check, status, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
+    run, check, status, statusline, auth, execute, reload, stop, client, service, repair, uninstall,
+    demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)
