@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from supervisor import configuration
+from supervisor.service.description import environment_file
 
 OURS = (
     "accounts.json*", "client.json*", "client.key", "client.lock", "instance.json*",
-    "instance.lock", "keys.json*", "quota.json*",
+    "instance.lock", "keys.json*", "logins.json*", "quota.json*", "service.log",
 )  # fmt: skip
 LOGS = ("requests-*.jsonl*", "debug-*.jsonl*")
 
@@ -27,6 +28,7 @@ def purge(
     config = configuration.find_file(None, environ)
     files = [*_matching(logs, LOGS), *_matching(state_directory, OURS)]
     files += [config] if config is not None and config.exists() else []
+    files += [path for path in (environment_file(),) if path.exists()]
     for path in files:
         try:
             path.unlink()

@@ -75,12 +75,16 @@ class Systemd:
         done("systemctl", "--user", "disable", "--now", *self._units())
 
     def forget(self) -> None:
-        """After the files are gone: the links that `enable` made, and systemd's own memory."""
+        """After the files are gone: the links that `enable` made, directories that are empty, and
+        systemd's own memory."""
         for target in ("default.target.wants", "sockets.target.wants"):
             for name in (SERVICE, SOCKET):
                 link = self.directory / target / name
                 if link.is_symlink() and not link.exists():
                     link.unlink()
+        for directory in (self.directory, self.directory.parent):
+            if directory.is_dir() and not any(directory.iterdir()):
+                directory.rmdir()
         done("systemctl", "--user", "daemon-reload")
 
     def start(self) -> None:
