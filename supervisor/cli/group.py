@@ -15,6 +15,7 @@ from supervisor.cli.auth import auth
 from supervisor.cli.check import check
 from supervisor.cli.client import client
 from supervisor.cli.demo import demo
+from supervisor.cli.doctor import doctor
 from supervisor.cli.execute import execute
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
@@ -73,7 +74,7 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    setup, run, check, status, statusline, auth, execute, reload, stop, client, service, repair, uninstall,
+    setup, run, check, status, statusline, auth, execute, reload, stop, client, service, doctor, repair, uninstall,
     demo,
 )  # fmt: skip
 for _command in _COMMANDS:

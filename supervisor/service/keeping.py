@@ -37,6 +37,10 @@ class ServiceKeeper(Protocol):
 
     def is_ours(self, content: bytes) -> bool: ...
 
+    def starts(self, content: bytes) -> str:
+        """The program that a file of ours starts, "" where it names none."""
+        ...
+
     def unwanted(self) -> tuple[Path, ...]:
         """Files of an earlier installation that this one is without."""
         ...

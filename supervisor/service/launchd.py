@@ -36,6 +36,9 @@ class Launchd:
             return False
         return isinstance(found, dict) and found.get("Label") == LABEL
 
+    def starts(self, content: bytes) -> str:
+        return str(plistlib.loads(content)["ProgramArguments"][0]) if self.is_ours(content) else ""
+
     def unwanted(self) -> tuple[Path, ...]:
         return ()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from supervisor.service.commands import CommandFailed, asked, done, user_name
 from supervisor.service.description import NAME, Description
 from supervisor.service.keeping import State
-from supervisor.service.unit import MARK, service_unit, socket_unit
+from supervisor.service.unit import MARK, program_of, service_unit, socket_unit
 
 SERVICE = f"{NAME}.service"
 SOCKET = f"{NAME}.socket"
@@ -38,6 +38,9 @@ class Systemd:
 
     def is_ours(self, content: bytes) -> bool:
         return content.startswith(MARK.encode())
+
+    def starts(self, content: bytes) -> str:
+        return program_of(content)
 
     def unwanted(self) -> tuple[Path, ...]:
         return () if self._socket else (self.socket_path,)

@@ -114,3 +114,12 @@ def _quoted(word: str) -> str:
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     escaped = escaped.replace("\n", "\\n")
     return escaped if escaped == word and shlex.quote(word) == word else f'"{escaped}"'
+
+
+def program_of(content: bytes) -> str:
+    """The program that a unit of ours starts; "" where that cannot be told."""
+    for line in content.decode("utf-8", "replace").splitlines():
+        if line.startswith("ExecStart="):
+            words = shlex.split(line.removeprefix("ExecStart="))
+            return words[0].replace("%%", "%").replace("$$", "$") if words else ""
+    return ""
