@@ -92,6 +92,8 @@ def _left_out(facts: Facts) -> list[str]:
     left_out = []
     if not facts.url:
         left_out.append("what only a running instance knows")
+    elif not facts.status:
+        left_out.append("the running instance's status: it wants a token that is not known here")
     if facts.breaches is None:
         left_out.append("the gateway contract")
     if facts.upstream is None:

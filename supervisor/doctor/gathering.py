@@ -104,7 +104,11 @@ def _status(found: RunningInstance | None) -> Mapping[str, Any]:
         status = found.get("/status")
     except (NothingAnswers, Refused):
         return {}
-    return status if isinstance(status, dict) else {}
+    if not isinstance(status, dict):
+        return {}
+    for file in (status.get("client") or {}).get("files", ()):
+        file["file"] = os.path.realpath(file["file"])  # as the others here
+    return status
 
 
 def _silent(state: Path) -> str:

@@ -118,8 +118,11 @@ def _quoted(word: str) -> str:
 
 def program_of(content: bytes) -> str:
     """The program that a unit of ours starts; "" where that cannot be told."""
-    for line in content.decode("utf-8", "replace").splitlines():
+    for line in content.decode("utf-8", "replace").split("\n"):
         if line.startswith("ExecStart="):
-            words = shlex.split(line.removeprefix("ExecStart="))
+            try:
+                words = shlex.split(line.removeprefix("ExecStart="))
+            except ValueError:  # somebody has edited it
+                return ""
             return words[0].replace("%%", "%").replace("$$", "$") if words else ""
     return ""
