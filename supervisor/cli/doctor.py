@@ -69,7 +69,10 @@ def look(config: Path | None, *, online: bool, replay: bool) -> Facts:
         return facts
     from supervisor.doctor.replica import replayed
 
-    breaches = replayed(facts.config, pool=bool(facts.accounts))
+    # The running one may have been given other accounts than this shell would give it.
+    mode = facts.status.get("mode")
+    pool = mode == "pool" if mode else bool(facts.accounts)
+    breaches = replayed(facts.config, pool=pool)
     return msgspec.structs.replace(facts, breaches=tuple(breaches))
 
 

@@ -63,7 +63,7 @@ def print_(port: int | None, config: Path | None, socket: bool | None) -> None:
     supervisor service print
     supervisor service print --port 4090 --config ~/proxy.toml
     """
-    description, _ = describe(port, config)
+    description = describe(port, config)
     if sys.platform == "win32":
         from supervisor.service.task import task
 
@@ -105,7 +105,7 @@ def put_in_place(
     from supervisor.service.commands import CommandFailed
     from supervisor.service.keeping import NotOurs, write
 
-    description, warnings = describe(port, config)
+    description = describe(port, config)
     keeper = find_keeper(socket)
     try:
         changed = write(keeper, description)
@@ -115,7 +115,7 @@ def put_in_place(
         click.echo(f"{'wrote' if path.exists() else 'removed'} {path}")
     if not changed:
         click.echo(f"{keeper.path} is up to date")
-    for warning in warnings:
+    for warning in _lacking(keeper, description, port, config):
         click.echo(f"warning: {warning}", err=True)
     free = not start or _is_free(keeper)
     try:
@@ -269,16 +269,26 @@ def find_keeper(socket: bool | None) -> ServiceKeeper:
     return keeper
 
 
-def describe(port: int | None, config: Path | None) -> tuple[Description, list[str]]:
-    """The service, and what it will lack. Raises Failure where the configuration has errors."""
+def describe(port: int | None, config: Path | None) -> Description:
+    """The service. Raises Failure where the configuration has errors."""
     from supervisor.cli.configuration_errors import load_or_fail
     from supervisor.service.description import described
+
+    loaded = load_or_fail(config, _overrides(port))
+    return described(loaded.config, os.environ, argument=config, port=port)
+
+
+def _lacking(
+    keeper: ServiceKeeper, service: Description, port: int | None, config: Path | None
+) -> list[str]:
     from supervisor.service.surroundings import lacking
 
-    overrides = {} if port is None else {"server.port": port}
-    loaded = load_or_fail(config, overrides)
-    description = described(loaded.config, os.environ, argument=config, port=port)
-    return description, lacking(description, os.environ, config, overrides)
+    reads_file = keeper.reads_environment_file
+    return lacking(service, os.environ, config, _overrides(port), reads_file=reads_file)
+
+
+def _overrides(port: int | None) -> dict[str, object]:
+    return {} if port is None else {"server.port": port}
 
 
 def _not_written(keeper: ServiceKeeper, reason: Exception) -> Failure:

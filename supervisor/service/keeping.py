@@ -30,6 +30,8 @@ class ServiceKeeper(Protocol):
     title: str
     path: Path
     """The main file."""
+    reads_environment_file: bool
+    """Whether `Description.environment_file` reaches the service."""
 
     def files(self, service: Description) -> dict[Path, bytes]:
         """What has to be written."""

@@ -19,6 +19,7 @@ class Launchd:
     """A `ServiceKeeper`."""
 
     title = "launchd agent"
+    reads_environment_file = False
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         home = Path(environ.get("HOME") or Path.home())

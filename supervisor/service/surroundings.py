@@ -17,17 +17,21 @@ def lacking(
     environ: Mapping[str, str],
     argument: Path | None,
     overrides: Mapping[str, object],
+    *,
+    reads_file: bool,
 ) -> list[str]:
-    """In sentences, each with what to do."""
+    """In sentences, each with what to do. `reads_file`: the service gets its environment file."""
     found: list[str] = []
     _, secret = sorted_out(environ)
     place = Path(service.environment_file)
-    given = {**dict(service.environment), **read_environment_file(place)}
+    written = read_environment_file(place) if reads_file else {}
+    given = {**dict(service.environment), **written}
     missing = [name for name in secret if name not in given]
     if missing:
+        into = f"put {missing[0]}=... into {place} (chmod 600)"
         found.append(
             f"{', '.join(missing)} may hold a secret, so the service does not get it from here; "
-            f"put {missing[0]}=... into {place} (chmod 600)"
+            + (into if reads_file else "write it into the configuration file (chmod 600)")
         )
     stored, _ = stored_names(Path(service.state_directory))
     # The home is what every service has.
@@ -36,8 +40,9 @@ def lacking(
         configuration.load(argument, overrides=overrides, environ=theirs, stored_accounts=stored)
     except ConfigInvalid as invalid:
         found += [
-            f"the service will not start with what it is given: {error}; put the variable into "
-            f"{place} (chmod 600), or store the key with `supervisor auth add`"
+            f"the service will not start with what it is given: {error}; "
+            + (f"put the variable into {place} (chmod 600), or " if reads_file else "")
+            + "store the key with `supervisor auth add`"
             for error in invalid.errors
         ]
         return found

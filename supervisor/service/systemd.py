@@ -20,6 +20,7 @@ class Systemd:
     """A `ServiceKeeper`. With `socket` systemd holds the port, too."""
 
     title = "systemd user unit"
+    reads_environment_file = True
 
     def __init__(self, environ: Mapping[str, str], *, socket: bool | None = None) -> None:
         """`socket` None: as it is installed."""
@@ -114,12 +115,13 @@ class Systemd:
             return State(None, f"systemd does not answer: {said}")
         words = [f"{found['ActiveState']} ({found.get('SubState', '')})"]
         words += [found["UnitFileState"]] if found.get("UnitFileState") else []
-        words += [found["StatusText"]] if found.get("StatusText") else []
+        active = found["ActiveState"] == "active"
+        words += [found["StatusText"]] if active and found.get("StatusText") else []
         if found.get("Result", "success") != "success":
             words.append(f"ended by {found['Result']}")
         if found.get("NRestarts", "0") != "0":
             words.append(f"restarted {found['NRestarts']} times")
-        return State(found["ActiveState"] == "active", ", ".join(words))
+        return State(active, ", ".join(words))
 
     def hints(self) -> tuple[str, ...]:
         return (

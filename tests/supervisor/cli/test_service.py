@@ -265,6 +265,21 @@ def test_on_macos_an_agent_is_written_loaded_and_removed(
     assert not path.exists()
 
 
+def test_on_macos_no_environment_file_is_promised(
+    invoke: Invoke, launchctl: FakeServiceManager, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """launchd reads none."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "c"))
+    file = home / "c" / "llm-supervisor" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[[account]]\nname = "work"\napi_key = "${WORK_KEY}"\n')
+    (file.parent / "service.env").write_text("WORK_KEY=x\n")
+    monkeypatch.setenv("WORK_KEY", "sk-ant-api03-in-the-shell")
+    said = invoke("service", "install", "--no-start").output
+    assert "WORK_KEY" in said
+    assert "service.env" not in said
+
+
 def test_a_plist_of_somebody_else_is_left_alone(
     invoke: Invoke, launchctl: FakeServiceManager, home: Path
 ) -> None:
