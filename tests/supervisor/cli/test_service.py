@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from supervisor.service.commands import CommandFailed, asked
-from tests.kit.service_managers import (
+from tests.kit.service_commands import (
     ACTIVE,
     INACTIVE,
     NO_BUS,
-    FakeServiceManager,
+    FakeServiceCommand,
     installed,
 )
 from tests.supervisor.cli.conftest import Invoke
@@ -21,7 +21,7 @@ from tests.supervisor.stub_instance import stub_instance
 
 
 @pytest.fixture
-def systemctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceManager:
+def systemctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceCommand:
     fake = installed(tmp_path / "bin", "systemctl", monkeypatch)
     fake.say(("show", 0, ACTIVE))
     return fake
@@ -33,7 +33,7 @@ def unit(home: Path) -> Path:
 
 
 def test_install_writes_the_unit_and_starts_it_now_and_at_every_login(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     ended = invoke("service", "install", "--port", "4090")
     assert ended.exit_code == 0, ended.output
@@ -48,7 +48,7 @@ def test_install_writes_the_unit_and_starts_it_now_and_at_every_login(
 
 
 def test_a_second_install_changes_nothing_and_restarts_nothing(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     invoke("service", "install")
     systemctl.calls()
@@ -61,7 +61,7 @@ def test_a_second_install_changes_nothing_and_restarts_nothing(
 
 
 def test_a_file_of_somebody_else_is_left_alone(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     unit.parent.mkdir(parents=True)
     unit.write_text("[Service]\nExecStart=/mine\n")
@@ -74,7 +74,7 @@ def test_a_file_of_somebody_else_is_left_alone(
 
 
 def test_without_a_user_bus_the_file_is_written_and_the_failed_command_is_named(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     systemctl.say(("--user", 1, NO_BUS))
     ended = invoke("service", "install")
@@ -86,7 +86,7 @@ def test_without_a_user_bus_the_file_is_written_and_the_failed_command_is_named(
 
 
 def test_where_an_instance_runs_already_it_is_installed_and_not_started(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path, state_dir: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path, state_dir: Path
 ) -> None:
     systemctl.say(("show", 0, INACTIVE))
     with stub_instance(state_dir):
@@ -100,7 +100,7 @@ def test_where_an_instance_runs_already_it_is_installed_and_not_started(
 
 
 def test_with_a_socket_there_are_two_units_and_without_again_one(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     invoke("service", "install", "--socket", "--port", "4090")
     socket_unit = unit.with_suffix(".socket")
@@ -115,7 +115,7 @@ def test_with_a_socket_there_are_two_units_and_without_again_one(
 
 
 def test_uninstall_stops_it_and_leaves_nothing(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path, home: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path, home: Path
 ) -> None:
     invoke("service", "install", "--socket")
     link = unit.parent / "default.target.wants" / unit.name
@@ -135,7 +135,7 @@ def test_uninstall_stops_it_and_leaves_nothing(
 
 
 def test_uninstall_without_a_bus_removes_the_files_and_says_what_was_not_done(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     invoke("service", "install")
     systemctl.say(("--user", 1, NO_BUS))
@@ -147,7 +147,7 @@ def test_uninstall_without_a_bus_removes_the_files_and_says_what_was_not_done(
 
 @pytest.mark.parametrize("word", ["start", "stop"])
 def test_start_and_stop_are_handed_on(
-    invoke: Invoke, systemctl: FakeServiceManager, word: str
+    invoke: Invoke, systemctl: FakeServiceCommand, word: str
 ) -> None:
     assert invoke("service", word).exit_code == 1, "there is none yet"
     invoke("service", "install", "--no-start")
@@ -160,7 +160,7 @@ def test_start_and_stop_are_handed_on(
     assert "Job failed." in ended.output
 
 
-def test_status_ends_with_0_69_or_1(invoke: Invoke, systemctl: FakeServiceManager) -> None:
+def test_status_ends_with_0_69_or_1(invoke: Invoke, systemctl: FakeServiceCommand) -> None:
     assert invoke("service", "status").exit_code == 1
     invoke("service", "install", "--no-start")
     ended = invoke("service", "status")
@@ -175,7 +175,7 @@ def test_status_ends_with_0_69_or_1(invoke: Invoke, systemctl: FakeServiceManage
 
 
 def test_print_writes_nothing_and_its_output_is_the_file(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path
 ) -> None:
     shown = invoke("service", "print", "--port", "4090").stdout
     assert not unit.exists()
@@ -185,7 +185,7 @@ def test_print_writes_nothing_and_its_output_is_the_file(
 
 
 def test_what_the_service_will_lack_is_said(
-    invoke: Invoke, systemctl: FakeServiceManager, home: Path, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, systemctl: FakeServiceCommand, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = home / ".config" / "llm-supervisor" / "config.toml"
     file.parent.mkdir(parents=True)
@@ -202,14 +202,14 @@ def test_what_the_service_will_lack_is_said(
 
 
 def test_keys_that_only_the_shell_has_are_said_to_be_lacking(
-    invoke: Invoke, systemctl: FakeServiceManager, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, systemctl: FakeServiceCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-in-the-shell")
     assert "are not the service's" in invoke("service", "install").output
 
 
 def test_a_configuration_with_errors_is_refused_before_anything_is_written(
-    invoke: Invoke, systemctl: FakeServiceManager, unit: Path, tmp_path: Path
+    invoke: Invoke, systemctl: FakeServiceCommand, unit: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[server]\nport = -1\n")
@@ -237,13 +237,13 @@ def test_on_windows_a_task_is_printed_and_nothing_is_installed(
 
 
 @pytest.fixture
-def launchctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceManager:
+def launchctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceCommand:
     monkeypatch.setattr("supervisor.cli.service.sys.platform", "darwin")
     return installed(tmp_path / "bin", "launchctl", monkeypatch)
 
 
 def test_on_macos_an_agent_is_written_loaded_and_removed(
-    invoke: Invoke, launchctl: FakeServiceManager, home: Path
+    invoke: Invoke, launchctl: FakeServiceCommand, home: Path
 ) -> None:
     target = f"gui/{os.getuid()}/llm-supervisor"
     launchctl.say((f"print {target}", 113, "Could not find service"))
@@ -266,7 +266,7 @@ def test_on_macos_an_agent_is_written_loaded_and_removed(
 
 
 def test_on_macos_no_environment_file_is_promised(
-    invoke: Invoke, launchctl: FakeServiceManager, home: Path, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, launchctl: FakeServiceCommand, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """launchd reads none."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "c"))
@@ -281,7 +281,7 @@ def test_on_macos_no_environment_file_is_promised(
 
 
 def test_a_plist_of_somebody_else_is_left_alone(
-    invoke: Invoke, launchctl: FakeServiceManager, home: Path
+    invoke: Invoke, launchctl: FakeServiceCommand, home: Path
 ) -> None:
     path = home / "Library" / "LaunchAgents" / "llm-supervisor.plist"
     path.parent.mkdir(parents=True)

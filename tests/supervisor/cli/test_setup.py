@@ -14,7 +14,7 @@ from protocol.config import Config, decode
 from supervisor.first_config import first_config
 from tests.kit import canaries
 from tests.kit.rounds import rounds
-from tests.kit.service_managers import ACTIVE, INACTIVE, NO_BUS, FakeServiceManager, installed
+from tests.kit.service_commands import ACTIVE, INACTIVE, NO_BUS, FakeServiceCommand, installed
 from tests.kit.terminal import Terminal
 from tests.supervisor.cli.conftest import Invoke
 from tests.supervisor.stub_instance import stub_instance
@@ -24,7 +24,7 @@ KEY = "sk-ant-api03-setup-key"
 
 
 @pytest.fixture
-def systemctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceManager:
+def systemctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceCommand:
     """One without a user bus."""
     fake = installed(tmp_path / "bin", "systemctl", monkeypatch)
     fake.say(("--user", 1, NO_BUS))
@@ -166,7 +166,7 @@ def test_every_question_has_a_flag(
     home: Path,
     config: Path,
     monkeypatch: pytest.MonkeyPatch,
-    systemctl: FakeServiceManager,
+    systemctl: FakeServiceCommand,
 ) -> None:
     """With all of them nobody is asked, and with all of them off nothing is done."""
     systemctl.say()
@@ -183,7 +183,7 @@ def test_every_question_has_a_flag(
 
 
 def test_the_service_is_installed_and_started(
-    invoke: Invoke, home: Path, systemctl: FakeServiceManager
+    invoke: Invoke, home: Path, systemctl: FakeServiceCommand
 ) -> None:
     systemctl.say(("show ", 0, ACTIVE))
     ended = invoke("setup", "--yes")
@@ -269,7 +269,7 @@ QUESTIONS = (
 @pytest.mark.sweep
 @pytest.mark.parametrize("number", (4, 0, 1, 2, 3)[: rounds(quick=2, full=5)])
 def test_ctrl_c_at_any_question_leaves_everything_as_it_was(
-    home: Path, monkeypatch: pytest.MonkeyPatch, systemctl: FakeServiceManager, number: int
+    home: Path, monkeypatch: pytest.MonkeyPatch, systemctl: FakeServiceCommand, number: int
 ) -> None:
     systemctl.say(("show ", 0, ACTIVE))
     _log_in(home / ".claude")
@@ -288,7 +288,7 @@ def test_ctrl_c_at_any_question_leaves_everything_as_it_was(
 
 def test_a_person_is_guided_from_an_empty_home_to_the_end(
     home: Path, config: Path, state_dir: Path, monkeypatch: pytest.MonkeyPatch,
-    systemctl: FakeServiceManager,
+    systemctl: FakeServiceCommand,
 ) -> None:  # fmt: skip
     systemctl.say(("show ", 0, ACTIVE))
     _log_in(home / ".claude")
@@ -308,7 +308,7 @@ def test_a_person_is_guided_from_an_empty_home_to_the_end(
 
 
 def test_uninstall_purge_leaves_a_home_as_it_was(
-    invoke: Invoke, home: Path, state_dir: Path, systemctl: FakeServiceManager
+    invoke: Invoke, home: Path, state_dir: Path, systemctl: FakeServiceCommand
 ) -> None:
     systemctl.say(("show ", 0, INACTIVE))
     _log_in(home / ".claude")
@@ -327,7 +327,7 @@ def test_uninstall_purge_leaves_a_home_as_it_was(
 
 
 def test_uninstall_refuses_while_another_instance_runs_and_touches_no_service(
-    invoke: Invoke, home: Path, state_dir: Path, systemctl: FakeServiceManager
+    invoke: Invoke, home: Path, state_dir: Path, systemctl: FakeServiceCommand
 ) -> None:
     systemctl.say(("show ", 0, INACTIVE))
     invoke("service", "install", "--no-start")

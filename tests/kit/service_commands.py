@@ -26,7 +26,7 @@ INACTIVE = "ActiveState=inactive\nSubState=dead\nUnitFileState=enabled\nResult=s
 NO_BUS = "Failed to connect to bus: No medium found"
 
 
-class FakeServiceManager:
+class FakeServiceCommand:
     """One of them. `answers` to a call that has the words: its exit code and what it says; all
     other calls succeed in silence."""
 
@@ -57,8 +57,8 @@ class FakeServiceManager:
         return lines
 
 
-def installed(directory: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> FakeServiceManager:
+def installed(directory: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> FakeServiceCommand:
     """First on the PATH."""
-    fake = FakeServiceManager(directory, name)
+    fake = FakeServiceCommand(directory, name)
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
     return fake
