@@ -47,13 +47,12 @@ def act(plan: Plan) -> None:
         _store(key)
     _configure(plan)
     failure = _keep_running(plan) if plan.service else None
+    started = plan.service and failure is None
     if plan.points_now and plan.here is not None:
-        from supervisor.cli.client import point
-
-        point(plan.here)
+        failure = _point(plan.here) or failure
     if not changed:
         click.echo("everything is set up already; nothing was changed")
-    _what_next(plan, started=plan.service and failure is None)
+    _what_next(plan, started=started)
     if failure is not None:
         raise failure
 
@@ -127,6 +126,17 @@ def _keep_running(plan: Plan) -> Failure | None:
     try:
         # The port of a file that was not written has to stand somewhere.
         put_in_place(port=None if os.path.lexists(plan.path) else plan.port)
+    except Failure as failure:
+        return failure
+    return None
+
+
+def _point(here: running.RunningInstance) -> Failure | None:
+    """Why Claude Code was not pointed; told at the end."""
+    from supervisor.cli.client import point
+
+    try:
+        point(here)
     except Failure as failure:
         return failure
     return None

@@ -8,7 +8,7 @@ from typing import Any
 from supervisor.doctor.facts import Facts
 from supervisor.doctor.finding import Finding, Level
 
-_CREDIT = ("credit balance", "billing", "payment required", "402")
+_CREDIT = ("credit balance", "billing", "payment required")
 _REFUSED = ("auth", "forbidden")
 
 
@@ -89,7 +89,7 @@ def credit(facts: Facts) -> Iterator[Finding]:
 
 def _lacks_credit(account: dict[str, Any]) -> bool:
     said = str(account.get("last_error") or "").lower()
-    return any(words in said for words in _CREDIT)
+    return said.startswith("402 ") or any(words in said for words in _CREDIT)
 
 
 def _told(facts: Facts, name: str) -> dict[str, Any]:

@@ -195,8 +195,7 @@ def _files(
 ) -> Iterator[FileFact]:
     from supervisor.service.description import environment_file
 
-    if state.is_dir():
-        yield _file(state, secret=True)
+    yield from _file(state, secret=True)
     ours = (
         "accounts.json",
         "client.json",
@@ -209,10 +208,9 @@ def _files(
     secret += [Path(one.credentials) for one in config.accounts if one.credentials]
     secret += [claude_code_directory(environ) / ".credentials.json", environment_file()]
     for path in dict.fromkeys(secret):
-        if path.is_file():
-            yield _file(path, secret=True)
-    if config_path and Path(config_path).exists():
-        yield _file(Path(config_path), secret=_has_literal_secret(Path(config_path), environ))
+        yield from _file(path, secret=True)
+    if config_path:
+        yield from _file(Path(config_path), secret=_has_literal_secret(Path(config_path), environ))
 
 
 def _has_literal_secret(path: Path, environ: Mapping[str, str]) -> bool:
@@ -223,15 +221,20 @@ def _has_literal_secret(path: Path, environ: Mapping[str, str]) -> bool:
     return any("has secrets written out" in warning for warning in loaded.warnings)
 
 
-def _file(path: Path, *, secret: bool) -> FileFact:
-    found = path.stat()
-    others = stat.S_IRWXG | stat.S_IRWXO if path.is_dir() else stat.S_IRGRP | stat.S_IROTH
-    return FileFact(
+def _file(path: Path, *, secret: bool) -> Iterator[FileFact]:
+    """Nothing where there is none, or where this user may not look."""
+    try:
+        found = path.stat()
+    except OSError:
+        return
+    directory = stat.S_ISDIR(found.st_mode)
+    others = stat.S_IRWXG | stat.S_IRWXO if directory else stat.S_IRGRP | stat.S_IROTH
+    yield FileFact(
         str(path),
         secret=secret,
         open_to_others=os.name != "nt" and bool(found.st_mode & others),
-        writable=os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0)),
-        directory=path.is_dir(),
+        writable=os.access(path, os.W_OK | (os.X_OK if directory else 0)),
+        directory=directory,
         modified_at=found.st_mtime,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from server.scripted import ScriptedUpstream, error, unauthorized
 from supervisor.doctor import machine
 from supervisor.doctor.facts import UpstreamFact
 from tests.kit import canaries
@@ -70,6 +71,32 @@ async def test_nothing_is_wrong_with_a_program_that_just_started(
         assert [(line["status"], line["terminal"], line["attempts"]) for line in lines] == [
             (404, "refused", 0)
         ], "asked the whole way, and nothing sent upstream"
+
+
+@pytest.mark.usefixtures("no_systemd")
+async def test_keys_that_the_upstream_refused_are_told_apart(
+    start: Start, home: Path, tmp_path: Path
+) -> None:
+    """The real program, whose accounts were really tried."""
+    poor = error(400, "invalid_request_error", "Your credit balance is too low to access the API.")
+    keys = {"poor": "sk-ant-api03-poor", "revoked": "sk-ant-api03-revoked"}
+    entries = [f'[[account]]\nname = "{name}"\napi_key = "{key}"' for name, key in keys.items()]
+    async with trio.open_nursery() as nursery:
+        upstream = ScriptedUpstream(scripts={keys["poor"]: poor, keys["revoked"]: unauthorized()})
+        url = await nursery.start(upstream.serve_tcp)
+        text = pointed_at(url, "\n".join([*entries, "[client]", "manage = false"]))
+        async with listening(write_config(tmp_path / "config.toml", text)) as program:
+            body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
+            await program.ask("POST", "/v1/messages", [("content-type", "application/json")], body)
+            ended = await trio.to_thread.run_sync(
+                lambda: start("doctor", "--offline", "--no-replay", "--json")
+            )
+        nursery.cancel_scope.cancel()
+    found = {one["symptom"]: one["message"] for one in json.loads(ended.stdout)["findings"]}
+    assert ended.returncode == 1
+    assert set(found) == {"key-without-credit", "account-refused"}
+    assert "account poor has no credit: 400 invalid_request_error Your credit" in found["key-without-credit"]
+    assert "refuses account revoked" in found["account-refused"]
 
 
 @pytest.mark.usefixtures("upstream")

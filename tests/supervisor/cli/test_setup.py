@@ -233,6 +233,22 @@ def test_an_instance_that_runs_is_pointed_at(
         assert "everything is set up already" in again.output
 
 
+@pytest.mark.usefixtures("systemctl")
+def test_a_client_that_cannot_be_pointed_fails_after_all_else_is_done(
+    invoke: Invoke, home: Path, state_dir: Path, config: Path
+) -> None:
+    (home / ".claude").mkdir()
+    settings = home / ".claude" / "settings.json"
+    settings.write_text("{")
+    with stub_instance(state_dir, config=str(config)):
+        ended = invoke("setup", "--yes")
+    assert ended.exit_code == 1
+    assert "what next:" in ended.output
+    assert "nothing was changed" in ended.output
+    assert settings.read_text() == "{"
+    assert config.exists()
+
+
 def test_the_first_configuration_is_valid_and_shows_the_defaults() -> None:
     text = first_config()
     assert decode(tomllib.loads(text), variables={}, source="x") == Config()
