@@ -115,8 +115,8 @@ def _silent(state: Path) -> str:
     try:
         if not instance.held(state):
             return ""
-    except instance.StateDirectoryUnusable as error:
-        return str(error)
+    except instance.StateDirectoryUnusable:
+        return ""  # its rights are looked at too
     said = instance.read(state)
     return f"pid {said.pid} at {said.url}" if said is not None else "another process"
 
