@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,9 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.service_place import describe, find_keeper, lacking, not_written
 
 if TYPE_CHECKING:
-    from supervisor.service.description import Description
     from supervisor.service.keeping import ServiceKeeper
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -110,12 +109,12 @@ def put_in_place(
     try:
         changed = write(keeper, description)
     except (NotOurs, OSError) as reason:
-        raise _not_written(keeper, reason) from reason
+        raise not_written(keeper, reason) from reason
     for path in changed:
         click.echo(f"{'wrote' if path.exists() else 'removed'} {path}")
     if not changed:
         click.echo(f"{keeper.path} is up to date")
-    for warning in _lacking(keeper, description, port, config):
+    for warning in lacking(keeper, description, port, config):
         click.echo(f"warning: {warning}", err=True)
     free = not start or _is_free(keeper)
     try:
@@ -166,7 +165,7 @@ def take_away(keeper: ServiceKeeper) -> None:
     try:
         removed, failed = remove(keeper)
     except (NotOurs, OSError) as reason:
-        raise _not_written(keeper, reason) from reason
+        raise not_written(keeper, reason) from reason
     for path in removed:
         click.echo(f"removed {path}")
     if failed:
@@ -248,57 +247,3 @@ def _installed() -> ServiceKeeper:
             "install it with `supervisor service install`.",
         )
     return keeper
-
-
-def find_keeper(socket: bool | None) -> ServiceKeeper:
-    """The service manager of this user. Raises Failure where there is none."""
-    from supervisor.service.keeping import NoKeeper, keeper_of
-
-    try:
-        keeper = keeper_of(os.environ, socket=socket, platform=sys.platform)
-    except NoKeeper as reason:
-        advice = "start `supervisor run` in another way; see docs/install.md."
-        if sys.platform == "win32":
-            advice = (
-                "`supervisor service print > task.xml`, then "
-                "`schtasks /Create /TN llm-supervisor /XML task.xml`."
-            )
-        raise Failure(exit_codes.FAILED, str(reason), advice) from reason
-    if socket and sys.platform == "darwin":
-        raise Failure(exit_codes.USAGE, "--socket is for systemd; launchd has no such thing here")
-    return keeper
-
-
-def describe(port: int | None, config: Path | None) -> Description:
-    """The service. Raises Failure where the configuration has errors."""
-    from supervisor.cli.configuration_errors import load_or_fail
-    from supervisor.service.description import described
-
-    loaded = load_or_fail(config, _overrides(port))
-    return described(loaded.config, os.environ, argument=config, port=port)
-
-
-def _lacking(
-    keeper: ServiceKeeper, service: Description, port: int | None, config: Path | None
-) -> list[str]:
-    from supervisor.service.surroundings import lacking
-
-    reads_file = keeper.reads_environment_file
-    return lacking(service, os.environ, config, _overrides(port), reads_file=reads_file)
-
-
-def _overrides(port: int | None) -> dict[str, object]:
-    return {} if port is None else {"server.port": port}
-
-
-def _not_written(keeper: ServiceKeeper, reason: Exception) -> Failure:
-    from supervisor.service.keeping import NotOurs
-
-    if isinstance(reason, NotOurs):
-        return Failure(
-            exit_codes.TAKEN,
-            str(reason),
-            "remove or rename it, then try again; nothing was changed.",
-        )
-    said = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-    return Failure(exit_codes.PERMISSION, f"{keeper.path} cannot be written or removed: {said}")

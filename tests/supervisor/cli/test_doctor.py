@@ -95,7 +95,10 @@ async def test_keys_that_the_upstream_refused_are_told_apart(
     found = {one["symptom"]: one["message"] for one in json.loads(ended.stdout)["findings"]}
     assert ended.returncode == 1
     assert set(found) == {"key-without-credit", "account-refused"}
-    assert "account poor has no credit: 400 invalid_request_error Your credit" in found["key-without-credit"]
+    assert (
+        "account poor has no credit: 400 invalid_request_error Your credit"
+        in found["key-without-credit"]
+    )
     assert "refuses account revoked" in found["account-refused"]
 
 
