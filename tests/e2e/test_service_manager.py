@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from tests.kit.process import pointed_at, started, write_config
+from tests.kit.rounds import rounds
 
 NOBODY = "http://127.0.0.1:9"
 ALONE = "[client]\nmanage = false"
@@ -83,12 +84,13 @@ def _launched(listening: socket.socket, count: str = "1") -> list[str]:
     return ["-c", LAUNCH, str(listening.fileno()), count, *program]
 
 
+@pytest.mark.sweep
 async def test_the_port_of_a_socket_unit_outlives_the_program(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         text = pointed_at(NOBODY, ALONE).replace("port = 0", f"port = {port}")
         config = write_config(tmp_path / "config.toml", text)
-        for _life in (1, 2):
+        for _life in range(rounds(quick=1, full=5)):
             # This one comes before the program does, and is served when it is there.
             early = await trio.open_tcp_stream("127.0.0.1", port)
             await early.send_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
