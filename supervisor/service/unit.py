@@ -50,6 +50,7 @@ SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 # A home that it can only read, but for these, needs user namespaces, which not every system lets a
 # user have. Try it: put the four lines, without the #, below [Service] in `systemctl --user edit`.
+# Not with accounts that are Claude Code's logins: its lock lies beside its directory, in the home.
 # PrivateUsers=yes
 # PrivateTmp=yes
 # ProtectSystem=strict
@@ -89,7 +90,8 @@ def service_unit(service: Description) -> str:
         watchdog=WATCHDOG_SECONDS,
         stop=service.stop_seconds,
         environment=_environment(service),
-        writes=" ".join(_quoted(path) for path in service.writes),
+        # With a dash: one that is not there yet is no reason not to start.
+        writes=" ".join(_quoted(f"-{path}") for path in service.writes),
     )
 
 
