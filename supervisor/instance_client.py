@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,23 +66,34 @@ def post_json(
     *,
     token: Secret | None = None,
     timeout: float = TIMEOUT_SECONDS,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
 ) -> object:
-    """POST an empty body to `path`; the answer decoded, None where it is empty.
+    """POST `body` (JSON), or an empty one, to `path`; the answer decoded, None where it is empty.
 
     Raises NothingAnswers or Refused.
     """
-    return _call(instance, "POST", path, token, timeout)
+    more = dict(headers or {})
+    if body is not None:
+        more["content-type"] = "application/json"
+    return _call(instance, "POST", path, token, timeout, more, body)
 
 
 def _call(
-    instance: Instance, method: str, path: str, token: Secret | None, timeout: float
+    instance: Instance,
+    method: str,
+    path: str,
+    token: Secret | None,
+    timeout: float,
+    more: Mapping[str, str] = MappingProxyType({}),
+    sent: bytes | None = None,
 ) -> object:
-    headers = {"accept": "application/json", "connection": "close"}
+    headers = {"accept": "application/json", "connection": "close", **more}
     if token:
         headers["authorization"] = f"Bearer {token.reveal()}"
     connection = _connect(instance, timeout)
     try:
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, body=sent, headers=headers)
         response = connection.getresponse()
         status, data = response.status, response.read(ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:

@@ -21,12 +21,15 @@ from protocol.keeping import ENDS_THE_PROGRAM, TICK_SECONDS, Awake, Deaths
 from supervisor import kept_worker
 from supervisor.keeper_plan import Client, Plan, Restored
 from supervisor.kept_worker import KeptWorker, how_it_ended
+from supervisor.notify import Notifier
 from supervisor.signal_bytes import signals_into
 
 log = logging.getLogger("supervisor.keeper")
 
 SILENCE_SECONDS = 10.0
 """A worker that says nothing for so long is stuck, and replaced."""
+ANSWERS_SECONDS = 3 * TICK_SECONDS
+"""A worker that was heard within this time is said to work."""
 START_SECONDS = 60.0
 """The same until its first word: a busy machine needs a while to start an interpreter."""
 AT_ONCE_SECONDS = 0.8
@@ -46,8 +49,11 @@ class Keeper:
         listening: socket.socket,
         client: Client,
         announce: Callable[[str], None],
+        notify: Notifier | None = None,
     ) -> None:
-        """`announce` is called once: when a worker serves for the first time, with what it says."""
+        """`announce` is called once: when a worker serves for the first time, with what it says.
+        `notify` is told that the program works, and that it stops."""
+        self._notify = notify or Notifier()
         self._plan = plan
         self._listening = listening
         self._client = client
@@ -95,6 +101,14 @@ class Keeper:
         self._clock = self._clock.at(time.monotonic())
         self._take_signals()
         self._listen_to_worker()
+        if self._works():
+            self._notify.alive(self._now)
+
+    def _works(self) -> bool:
+        """The worker answers, or is on its way: how long that may take is bounded here."""
+        if self._worker is None or self._heard is None:
+            return True
+        return self._now - self._heard < ANSWERS_SECONDS
 
     @property
     def _now(self) -> float:
@@ -172,6 +186,7 @@ class Keeper:
         elif name == kept_worker.DRAINING:
             self._stopping = True
             self._listening.close()
+            self._notify.stopping()
             if not self._at_once:
                 self._kill_at = self._now + float(rest) + AFTER_THE_DRAIN_SECONDS
 
@@ -222,6 +237,7 @@ class Keeper:
     def _end(self, code: int) -> None:
         # First: whoever connects from here on must be refused, not left waiting.
         self._listening.close()
+        self._notify.stopping()
         self._stopping, self._start_at, self._code = True, None, code
         self._restore()
 
@@ -233,6 +249,7 @@ class Keeper:
             self._stopping = True
             log.info("stopping (%s)", signal.Signals(number).name)
             self._listening.close()
+            self._notify.stopping()
             if self._worker is None:
                 self._end(STOPPED_AS_ASKED)
                 return

@@ -8,11 +8,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from supervisor import configuration
+from supervisor.service.description import environment_file
 
 OURS = (
     "accounts.json*", "client.json*", "client.key", "client.lock", "instance.json*",
-    "instance.lock", "keys.json*", "quota.json*",
+    "instance.lock", "keys.json*", "logins.json*", "quota.json*", "service.log",
 )  # fmt: skip
+LOCKS = (".accounts.json.lock", ".logins.json.lock")
+"""Last, because whoever waits for one would lock a file without a name."""
 LOGS = ("requests-*.jsonl*", "debug-*.jsonl*")
 
 
@@ -26,7 +29,9 @@ def purge(
     logs = state_directory / "logs"
     config = configuration.find_file(None, environ)
     files = [*_matching(logs, LOGS), *_matching(state_directory, OURS)]
+    files += _matching(state_directory, LOCKS)
     files += [config] if config is not None and config.exists() else []
+    files += [path for path in (environment_file(),) if path.exists()]
     for path in files:
         try:
             path.unlink()

@@ -16,13 +16,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor import announcement, exit_codes, instance, logs, worker_process
+from supervisor import activation, announcement, exit_codes, instance, logs, notify, worker_process
 from supervisor.cannot_serve import CannotServe, open_port
 from supervisor.client_settings import finish, restore
 from supervisor.configuration import Loaded
 from supervisor.instance import InstanceLock
 from supervisor.keeper import Keeper
 from supervisor.keeper_plan import Client, Plan
+from supervisor.notify import Notifier
 from supervisor.options import RunOptions
 
 log = logging.getLogger("supervisor")
@@ -39,10 +40,12 @@ def run(loaded: Loaded, options: RunOptions) -> int:
         return worker.run(loaded, options)
     logs.configure(loaded.config.logs.level)
     server = loaded.config.server
+    notifier = notify.taken_from(os.environ)
     with instance.acquire(options.state_directory) as lock:
         try:
-            with open_port(server.host, server.port) as listening:
-                return _keep(loaded, options, lock, listening)
+            given = activation.handed_over(os.environ, server.host, server.port)
+            with given or open_port(server.host, server.port) as listening:
+                return _keep(loaded, options, lock, listening, notifier)
         except CannotServe as reason:
             print(f"supervisor: {reason}", file=sys.stderr)
             return reason.code
@@ -57,7 +60,13 @@ def keeper_possible() -> bool:
     return sys.platform != "win32" and bool(sys.executable)
 
 
-def _keep(loaded: Loaded, options: RunOptions, lock: InstanceLock, listening: socket.socket) -> int:
+def _keep(
+    loaded: Loaded,
+    options: RunOptions,
+    lock: InstanceLock,
+    listening: socket.socket,
+    notifier: Notifier,
+) -> int:
     config = loaded.config
     plan = Plan(
         command=worker_process.command(),
@@ -74,13 +83,14 @@ def _keep(loaded: Loaded, options: RunOptions, lock: InstanceLock, listening: so
     if not config.client.manage:  # what another instance left is not ours to touch then
         put_back = functools.partial(put_back, instance=str(plan.letter["id"]))
     client = Client(put_back, functools.partial(finish, directory))
-    announce = functools.partial(_announce, quiet=options.quiet)
-    return Keeper(plan, listening, client, announce).run()
+    announce = functools.partial(_announce, quiet=options.quiet, notifier=notifier)
+    return Keeper(plan, listening, client, announce, notifier).run()
 
 
-def _announce(lines: str, *, quiet: bool) -> None:
+def _announce(lines: str, *, quiet: bool, notifier: Notifier) -> None:
     first, *rest = json.loads(lines)
     announcement.say(first, () if quiet else rest)
+    notifier.ready(first)
 
 
 def _letter(

@@ -49,10 +49,11 @@ def import_(directory: Path | None, name: str | None) -> None:
     if name is not None and len(accounts) > 1:
         raise Failure(exit_codes.USAGE, f"--name is for one login; {len(accounts)} were found")
     for account, path in accounts:
-        _take_over(account, path, name)
+        take_over(account, path, name)
 
 
-def _take_over(account: StoredAccount, path: Path, name: str | None) -> None:
+def take_over(account: StoredAccount, path: Path, name: str | None = None) -> None:
+    """Stores the login that was found in `path`, and says so. Raises Failure."""
     import msgspec
 
     from protocol import token_file
@@ -61,10 +62,10 @@ def _take_over(account: StoredAccount, path: Path, name: str | None) -> None:
 
     def put(file: TokenFile) -> TokenFile:
         nonlocal holder, chosen
-        holder = _holder(file, account)
+        holder = holder_of(file, account)
         if holder:
             return file
-        chosen = _free_name(file, name or account.name)
+        chosen = free_name(file, name or account.name)
         return token_file.put(file, msgspec.structs.replace(account, name=chosen))
 
     auth_place.change(put)
@@ -80,7 +81,7 @@ def _take_over(account: StoredAccount, path: Path, name: str | None) -> None:
         )
 
 
-def _holder(file: TokenFile, account: StoredAccount) -> str:
+def holder_of(file: TokenFile, account: StoredAccount) -> str:
     """The stored account that has this very login already; "" for none."""
     token = account.login.access_token
     for one in file.accounts:
@@ -90,7 +91,8 @@ def _holder(file: TokenFile, account: StoredAccount) -> str:
     return ""
 
 
-def _free_name(file: TokenFile, wanted: str) -> str:
+def free_name(file: TokenFile, wanted: str) -> str:
+    """`wanted`, with a number where it is taken."""
     name, number = wanted, 1
     while name in file:
         number += 1

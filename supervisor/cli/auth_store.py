@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from supervisor import exit_codes
 from supervisor.cli import auth_place
 from supervisor.cli.failure import Failure
 from supervisor.cli.secret_input import read_secret
+
+if TYPE_CHECKING:
+    from protocol.secrets import Secret
 
 
 @click.command(short_help="Store an API key or a token.")
@@ -27,15 +31,21 @@ def add(name: str, kind: str | None, replace: bool) -> None:
     supervisor auth add work --api-key
     pass show anthropic/work | supervisor auth add work --api-key
     """
-    from protocol import token_file
-    from protocol.login import Login
     from protocol.secrets import Secret
-    from protocol.token_file import StoredAccount, TokenFile
 
     secret = read_secret(
         {"api_key": "API key", "token": "token"}.get(kind or "", "API key or token")
     )
-    account = StoredAccount(name, kind or _kind_of(secret), Login(Secret(secret)))
+    keep(name, kind or kind_of(secret), Secret(secret), replace=replace)
+
+
+def keep(name: str, kind: str, secret: Secret, *, replace: bool = False) -> None:
+    """Stores an account, and says so. Raises Failure."""
+    from protocol import token_file
+    from protocol.login import Login
+    from protocol.token_file import StoredAccount, TokenFile
+
+    account = StoredAccount(name, kind, Login(secret))
 
     def put(file: TokenFile) -> TokenFile:
         if name in file and not replace:
@@ -50,7 +60,8 @@ def add(name: str, kind: str | None, replace: bool) -> None:
     _warn_of_shadow(name)
 
 
-def _kind_of(secret: str) -> str:
+def kind_of(secret: str) -> str:
+    """What a secret is, by its form."""
     return "token" if secret.startswith("sk-ant-oat") else "api_key"
 
 

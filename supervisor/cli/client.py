@@ -32,10 +32,14 @@ def apply() -> None:
 
     The instance puts them back when it stops. Ends with 1 where no file could be pointed.
     """
+    point(running.find())
+
+
+def point(found: running.RunningInstance) -> None:
+    """Points Claude Code's settings at it, and says so. Raises Failure."""
     from supervisor.client_side import ClientSide
     from supervisor.token_store import stored_names
 
-    found = running.find()
     config = running.configuration_of(found.instance)
     if config is None:
         raise Failure(

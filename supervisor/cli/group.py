@@ -15,10 +15,13 @@ from supervisor.cli.auth import auth
 from supervisor.cli.check import check
 from supervisor.cli.client import client
 from supervisor.cli.demo import demo
+from supervisor.cli.doctor import doctor
 from supervisor.cli.execute import execute
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
+from supervisor.cli.service import service
+from supervisor.cli.setup import setup
 from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
@@ -66,12 +69,13 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
 def commands() -> None:
     """One local endpoint between LLM clients and their upstreams.
 
-    It pools the credentials you have, and fails over between them unseen. Start with `supervisor run`; no configuration is needed.
+    It pools the credentials you have, and fails over between them unseen. Start with `supervisor setup`, or with `supervisor run`: no configuration is needed.
     """
 
 
 _COMMANDS = (
-    run, check, status, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
+    setup, run, check, status, statusline, auth, execute, reload, stop, client, service, doctor, repair, uninstall,
+    demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)

@@ -46,6 +46,12 @@ class RunningInstance:
             lambda: instance_client.post_json(self.instance, path, token=self._token)
         )
 
+    def credential(self) -> Secret | None:
+        """`[access] token`, for calls that need it at once; None where there is none."""
+        if self._token is None:
+            self._token = access_token(configuration_of(self.instance))
+        return self._token
+
     def _with_token(self, call: Callable[[], object]) -> object:
         """Ask without the access token first: most have none, and reading the configuration for it
         takes longer than all the rest, and may fail while the instance runs on well."""

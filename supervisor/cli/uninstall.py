@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,18 +13,55 @@ from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.client import tell
 from supervisor.cli.failure import Failure
+from supervisor.cli.service import take_away
+
+if TYPE_CHECKING:
+    from supervisor.service.keeping import ServiceKeeper
 
 
-@click.command(short_help="Put every client back; --purge: remove state and configuration too.")
+@click.command(short_help="Remove the service, put every client back; --purge: everything.")
 @click.option("--purge", is_flag=True, help="Also remove the state directory's files and the "
               "configuration file.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def uninstall(purge: bool, yes: bool) -> None:
-    """Put every client's settings back as they were. The program itself is removed by whatever
-    installed it.
+    """Stop and remove the service, and put every client's settings back as they were. The program
+    itself is removed by whatever installed it.
 
-    --purge also removes state, logs and the configuration file; it asks first.
+    --purge also removes state, logs, accounts and the configuration file; it asks first.
+
+    \b
+    supervisor uninstall && pipx uninstall llm-supervisor
+    supervisor uninstall --purge --yes
     """
+    if purge:
+        _confirm(yes)
+    keeper = _service()
+    if keeper is not None and keeper.state().active is not False:
+        take_away(keeper)  # the instance that runs is its own
+        keeper = None
+    _nobody_runs()
+    if keeper is not None:
+        take_away(keeper)
+
+    from supervisor.client_settings import restore_whole
+
+    tell(restore_whole(running.state_directory()), nothing="no client's settings are changed")
+    if purge:
+        _purge()
+
+
+def _service() -> ServiceKeeper | None:
+    """The service manager, if there is a service of ours."""
+    from supervisor.service.keeping import NoKeeper, keeper_of
+
+    try:
+        keeper = keeper_of(os.environ)
+    except NoKeeper:
+        return None
+    return keeper if keeper.installed() else None
+
+
+def _nobody_runs() -> None:
     from supervisor import instance
 
     directory = running.state_directory()
@@ -35,14 +74,6 @@ def uninstall(purge: bool, yes: bool) -> None:
             )
     except instance.StateDirectoryUnusable as error:
         raise running.unusable(error) from error
-    if purge:
-        _confirm(yes)
-
-    from supervisor.client_settings import restore_whole
-
-    tell(restore_whole(directory), nothing="no client's settings are changed")
-    if purge:
-        _purge()
 
 
 def _confirm(yes: bool) -> None:
@@ -59,7 +90,14 @@ def _confirm(yes: bool) -> None:
     places = [str(running.state_directory())]
     config = configuration.find_file(None, os.environ)
     places += [str(config)] if config else []
+    places += [str(path) for path in _environment_file()]
     click.confirm(f"Remove {' and '.join(places)}?", abort=True, err=True)
+
+
+def _environment_file() -> list[Path]:
+    from supervisor.service.description import environment_file
+
+    return [path for path in (environment_file(),) if path.exists()]
 
 
 def _purge() -> None:

@@ -1,0 +1,1 @@
+"""`supervisor doctor`: what is wrong, each with its fix. Facts are gathered first; checks are pure."""

@@ -1,0 +1,1 @@
+"""Keeping the program running: service files, and the service managers that read them."""
