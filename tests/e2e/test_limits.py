@@ -30,6 +30,7 @@ def limited(soft: int, hard: int) -> dict[str, Any]:
     return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))}
 
 
+@pytest.mark.promise("C8")
 async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -76,6 +77,7 @@ async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
         assert written.count("\n") >= STREAMS, "and the request log was written all the while"
 
 
+@pytest.mark.promise("C8")
 async def test_the_soft_limit_is_raised_to_the_hard_one(
     upstream: Upstream, config: Path, state: Path
 ) -> None:

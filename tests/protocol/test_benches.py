@@ -241,6 +241,7 @@ def playing(
     return state, now
 
 
+@pytest.mark.promise("U6")
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", ROWS)
 def test_no_sequence_of_a_row_benches_longer_than_its_cap(name: str) -> None:
@@ -308,6 +309,7 @@ def after(verdict: Verdict, policy: CooldownPolicy) -> AccountState:
     return report(new_account(SPEC), Reported(1, verdict, AT, 429, "m"), policy, 0.0)
 
 
+@pytest.mark.promise("U6")
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", BENCHING_NOBODY)
 def test_no_headers_make_somebody_rest_for_what_is_not_his(name: str) -> None:

@@ -84,6 +84,7 @@ def test_a_file_of_ours_with_something_of_others_stays() -> None:
     assert json.loads(release(edited, made.record) or b"") == {"model": "opus"}
 
 
+@pytest.mark.promise("S2")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -199,6 +200,7 @@ def documents(draw: st.DrawFn) -> bytes:
     return text.encode()
 
 
+@pytest.mark.promise("S1")
 @given(documents())
 def test_any_document_is_pointed_and_released_without_a_trace(before: bytes) -> None:
     try:
@@ -212,6 +214,7 @@ def test_any_document_is_pointed_and_released_without_a_trace(before: bytes) -> 
     assert release(made.content, made.record) == before
 
 
+@pytest.mark.promise("S1")
 @given(documents(), st.sampled_from(["X", "y z"]), st.booleans())
 def test_an_edit_of_somebody_else_is_as_if_made_on_the_original(
     before: bytes, name: str, in_env: bool
@@ -235,6 +238,7 @@ def test_an_edit_of_somebody_else_is_as_if_made_on_the_original(
     assert json.loads(released) == expected
 
 
+@pytest.mark.promise("S1")
 @given(documents(), st.integers(0, 200), st.binary(max_size=3))
 def test_an_edit_of_other_bytes_stays_where_it_was_made(
     before: bytes, place: int, extra: bytes
