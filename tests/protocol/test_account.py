@@ -379,3 +379,14 @@ def test_no_reports_bench_an_account_longer_than_their_reasons_cap(
         if verdict.success:
             assert playing.until(now) is None
     assert playing.until(now + max(cap.values()) + 1) is None, "every bench ends by itself"
+
+
+def test_what_the_owner_lifts_begins_the_ladder_anew() -> None:
+    playing = Playing()
+    for now in (0.0, 10.0, 20.0):
+        playing.hears(LIMIT, now)
+    assert playing.state.level == 3
+    playing.state = reset(playing.state)
+    assert playing.state.last_error is None
+    (bench,) = playing.hears(LIMIT, 100.0).cooldowns
+    assert bench.until == 101.0
