@@ -62,7 +62,9 @@ def test_an_account_without_any_credential_is_a_mistake_of_ours() -> None:
 
 
 def test_a_login_without_an_access_token_counts_as_expired_for_ever() -> None:
-    stored = known(store(o={"kind": "oauth", "refreshToken": "rt-2", "expiresAt": 1_900_000_000_000}))
+    stored = known(
+        store(o={"kind": "oauth", "refreshToken": "rt-2", "expiresAt": 1_900_000_000_000})
+    )
     one = subject(stored, Source("o"))
     assert (one.expires_at, one.credential, one.changed_at) == (0.0, None, 50.0)
     whole = known(store(o={"kind": "oauth", "accessToken": "a", "expiresAt": 10**12}))
