@@ -279,6 +279,7 @@ def test_a_reading_that_comes_late_is_not_taken() -> None:
     assert merged(one(0.5), one(0.6, read_at=NOW)) == one(0.6)
 
 
+@pytest.mark.promise("T1")
 def test_after_the_clock_was_set_back_readings_are_taken_again() -> None:
     back = one(0.6, read_at=NOW - LATE_SECONDS - 1)
     assert merged(one(0.5), back) == back

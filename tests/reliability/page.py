@@ -10,7 +10,7 @@ import json
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ Figures = dict[str, dict[str, dict[str, Any]]]
 
 
 def rows() -> Rows:
-    """By row id: group, fault, promise, inject, passes, and perhaps open."""
+    """By row id: group, fault, promise, inject, passes, and perhaps open or not_kept."""
     return tomllib.loads(ROWS.read_text(encoding="utf-8"))
 
 
@@ -96,12 +96,16 @@ def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 def render(promised: Rows, marked: dict[str, list[Proof]], measured: Figures) -> str:
     """The page."""
-    proven = [row for row in promised if _is_proven(marked.get(row, []))]
-    without = [row for row in promised if row not in proven]
+    kept = [row for row in promised if "not_kept" not in promised[row]]
+    proven = [row for row in kept if _is_proven(marked.get(row, []))]
     partly = [row for row in proven if promised[row].get("open")]
-    lines = [INTRODUCTION, f"Of {len(promised)} promises {len(proven)} have tests that prove them"]
-    lines[-1] += f", {len(partly)} of them with something left open." if partly else "."
-    lines[-1] += f" Not proven: {', '.join(without)}." if without else " None is without."
+    told = [
+        f"Of {len(promised)} promises {len(proven)} have tests that prove them.",
+        f"With something left open: {_listed(partly)}.",
+        f"Not proven: {_listed(set(kept) - set(proven))}.",
+        f"Not kept as they stand: {_listed(set(promised) - set(kept))}.",
+    ]
+    lines = [INTRODUCTION, " ".join(told)]
     group = ""
     for row, text in promised.items():
         if text["group"] != group:
@@ -109,6 +113,10 @@ def render(promised: Rows, marked: dict[str, list[Proof]], measured: Figures) ->
             lines += ["", f"## {group}"]
         lines += ["", *_section(row, text, marked.get(row, []), measured.get(row, {}))]
     return "\n".join(lines) + "\n"
+
+
+def _listed(found: Collection[str]) -> str:
+    return ", ".join(sorted(found)) or "none"
 
 
 def _is_proven(tests: list[Proof]) -> bool:
@@ -123,10 +131,12 @@ def _section(
     yield f"- **Promise:** {text['promise']}"
     yield f"- **Broken by:** {text['inject']}"
     yield f"- **Passed when:** {text['passes']}"
-    if not _is_proven(tests):
+    if text.get("not_kept"):
+        yield f"- **Not kept as it stands:** {text['not_kept']}"
+    elif not _is_proven(tests):
         yield "- **Not proven**: no test is marked with it."
     if tests:
-        yield "- **Proven by:**"
+        yield "- **Shown by:**" if text.get("not_kept") else "- **Proven by:**"
         for proof in sorted(tests, key=lambda proof: (proof.control, proof.path, proof.name)):
             sentence = proof.name.removeprefix("test_").replace("_", " ")
             more = [word for word in ("control", "sweep") if getattr(proof, word)]

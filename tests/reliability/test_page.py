@@ -39,8 +39,9 @@ def test_every_mark_and_every_figure_is_of_a_row() -> None:
 
 def test_every_figure_is_of_a_test_that_proves_its_row() -> None:
     """A test that was removed takes its figures along: remove them from figures.json by hand."""
+    proofs = page.proofs()
     for row, figures in page.figures().items():
-        tests = {f"{proof.path}::{proof.name}" for proof in page.proofs()[row]}
+        tests = {f"{proof.path}::{proof.name}" for proof in proofs[row]}
         assert {figure["test"] for figure in figures.values()} <= tests, row
 
 
@@ -67,6 +68,14 @@ def test_a_row_without_a_test_or_with_nothing_but_a_control_is_not_proven() -> N
     assert "**Not proven**" not in page.render({"A1": ROW}, {"A1": [control, proof]}, {})
 
 
+def test_a_row_that_is_not_kept_says_why_whatever_its_tests() -> None:
+    proof = page.Proof("tests/test_some.py", "test_it", control=False, sweep=False)
+    text = page.render({"A1": {**ROW, "not_kept": "because"}}, {"A1": [proof]}, {})
+    assert "**Not kept as it stands:** because" in text
+    assert "Of 1 promises 0 have tests that prove them." in text
+    assert "Not kept as they stand: A1." in text
+
+
 def test_a_figure_is_shown_with_its_rounds_its_day_and_its_machine() -> None:
     figure = {"value": 12.5, "unit": "ms", "rounds": 300, "date": "2026-01-02", "machine": "m"}
     text = page.render({"A1": ROW}, {}, {"A1": {"slowest": figure}})
@@ -85,9 +94,8 @@ def test_that_fails(measured):
 """
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
-def test_figures_of_tests_that_passed_are_kept_wherever_they_ran(
-    processes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_figures_of_tests_that_passed_are_kept_by_the_process_that_began_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "test_measures.py").write_text(MEASURES)
     (tmp_path / "conftest.py").write_text(
@@ -97,7 +105,8 @@ def test_figures_of_tests_that_passed_are_kept_wherever_they_ran(
         "from tests.kit.promises import *\n"
     )
     monkeypatch.setenv("TEST_MEASURED", "1")
-    options = ["-q", "-n", processes, "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    options = ["-q", "-p", "xdist", "-n", "1", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     subprocess.run(
         [sys.executable, "-m", "pytest", *options, "-c", "/dev/null", str(tmp_path)],
         cwd=page.ROOT,
