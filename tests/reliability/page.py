@@ -144,7 +144,7 @@ def _section(
     if measured:
         yield "- **Measured:**"
         for name, figure in sorted(measured.items()):
-            tries = f" of {figure['rounds']:,} rounds" if figure["rounds"] > 1 else ""
+            tries = f" in {figure['rounds']:,} rounds" if figure["rounds"] > 1 else ""
             value = f"{figure['value']:,} {figure['unit']}".strip()
             yield f"  - {name}: {value}{tries} ({figure['date']}, {figure['machine']})"
     if text.get("open"):

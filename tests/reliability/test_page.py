@@ -79,7 +79,7 @@ def test_a_row_that_is_not_kept_says_why_whatever_its_tests() -> None:
 def test_a_figure_is_shown_with_its_rounds_its_day_and_its_machine() -> None:
     figure = {"value": 12.5, "unit": "ms", "rounds": 300, "date": "2026-01-02", "machine": "m"}
     text = page.render({"A1": ROW}, {}, {"A1": {"slowest": figure}})
-    assert "slowest: 12.5 ms of 300 rounds (2026-01-02, m)" in text
+    assert "slowest: 12.5 ms in 300 rounds (2026-01-02, m)" in text
 
 
 MEASURES = """
