@@ -54,6 +54,20 @@ def test_a_sessions_stand_in_is_said_to_be_one_and_listed_first() -> None:
     assert stayed.considered[1] == Considered("c", "next", "order")
 
 
+def test_a_stand_in_is_taken_before_those_whom_the_strategy_would_prefer() -> None:
+    talk = Talk(under("fill-first", account("a"), account("b", 1), account("c", 2)))
+    assert talk.account(0.0, session="x") == "a"
+    talk.rests("a", 0.0, 200.0)
+    talk.rests("b", 0.0, 5.0)
+    assert talk.account(1.0, session="x") == "c"
+    stayed = talk.ask(asking(session="x"), 6.0)
+    assert isinstance(stayed, Lease)
+    assert stayed.considered[:2] == (
+        Considered("c", "taken", "stand_in"),
+        Considered("b", "next", "order"),
+    )
+
+
 @pytest.mark.parametrize(
     ("why", "expected"),
     [
