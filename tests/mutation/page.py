@@ -17,7 +17,7 @@ Results = dict[str, dict[str, Any]]
 Explained = dict[str, dict[str, str]]
 
 DECISIONS = (
-    "account", "benches", "client_judgement", "client_plan", "egress", "hops", "keeping",
+    "account", "benches", "client_judgement", "client_plan", "credentials", "dispatch", "egress", "hops", "keeping",
     "limits_evidence", "pointing", "ramp", "redirect", "request", "routing", "strategies",
     "verdict", "waiting",
 )  # fmt: skip
