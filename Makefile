@@ -51,6 +51,15 @@ test: .venv/.development clients check ## All checks and all tests; make test AR
 .PHONY: sweep
 sweep: .venv/.development clients ## The tests that repeat themselves, as often as the promises say; takes long
 	@TEST_SWEEP=1 $(BIN)/python -m pytest -m sweep --timeout 3600 $(ARGS)
+	@$(BIN)/python -m tests.reliability.page
+
+.PHONY: reliability
+reliability: .venv/.development ## Write docs/reliability.md: every promise, what proves it, the last figures
+	@$(BIN)/python -m tests.reliability.page
+
+.PHONY: mutation
+mutation: .venv/.development ## Do tests notice small changes in protocol/? make mutation ARGS="verdict sse" or ARGS=--all
+	@$(BIN)/python -m tests.mutation.run $(ARGS)
 
 .PHONY: check
 check: .venv/.development ## Formatting, lint, types, purity and wiring; no other tests

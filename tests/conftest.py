@@ -20,6 +20,8 @@ import trio
 
 from tests.kit import canaries
 from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.kit.promises import measured as measured
+from tests.kit.promises import pytest_configure as pytest_configure
 
 # ------------------------------------------------------------------------------------ hypothesis
 

@@ -92,6 +92,7 @@ async def test_clean(autojump_clock: object) -> None:
 """
 
 
+@pytest.mark.promise("X5", control=True)
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_planted_canary_fails_its_test_wherever_it_is_and_nothing_else_does(

@@ -48,6 +48,7 @@ async def acceptor() -> AsyncGenerator[Acceptor, None]:
             await stream.aclose()
 
 
+@pytest.mark.promise("C8")
 @pytest.mark.parametrize("shortage", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_a_shortage_pauses_and_is_told_once(
     acceptor: Acceptor,

@@ -103,6 +103,7 @@ async def test_a_new_directory_counts_from_the_next_line_on(
     assert scene.written(directory=Path("/elsewhere")) == ["b"]
 
 
+@pytest.mark.promise("D3")
 async def test_a_full_disk_is_said_once_counted_and_never_in_the_way(
     autojump_clock: object, scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -187,6 +188,7 @@ async def test_what_is_queued_when_the_program_stops_is_still_written(
     assert len(scene.written()) == 600
 
 
+@pytest.mark.promise("D3")
 async def test_a_slow_disk_holds_up_nobody_who_writes(
     autojump_clock: object, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ async def test_new_rules_count_at_the_next_look(autojump_clock: object, scene: S
         assert scene.days() == []
 
 
+@pytest.mark.promise("D3")
 async def test_a_disk_that_refuses_is_no_reason_to_fail(
     autojump_clock: object, scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -83,6 +84,7 @@ async def test_a_disk_that_refuses_is_no_reason_to_fail(
             assert scene.days() == []
 
 
+@pytest.mark.promise("D3")
 async def test_a_file_that_cannot_be_removed_does_not_protect_the_others(
     autojump_clock: object,
     scene: Scene,

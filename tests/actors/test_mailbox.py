@@ -18,6 +18,7 @@ def mailbox() -> Mailbox[Message]:
 # ------------------------------------------------------------------------------ room and deadlines
 
 
+@pytest.mark.promise("A5")
 async def test_a_sender_waits_for_room(mailbox: Mailbox[Message]) -> None:
     inbox = mailbox.open_inbox()
     for number in range(4):
@@ -31,6 +32,7 @@ async def test_a_sender_waits_for_room(mailbox: Mailbox[Message]) -> None:
     assert mailbox.depth == 0
 
 
+@pytest.mark.promise("A5")
 async def test_two_hundred_askers_at_once_are_all_served_by_a_mailbox_of_64() -> None:
     mailbox: Mailbox[Message] = Mailbox("echo")
     answers: list[int] = []
@@ -47,6 +49,7 @@ async def test_two_hundred_askers_at_once_are_all_served_by_a_mailbox_of_64() ->
     assert sorted(answers) == [2 * number for number in range(200)]
 
 
+@pytest.mark.promise("A5")
 async def test_askers_of_a_parked_actor_hear_so_at_their_deadline_and_are_never_executed(
     autojump_clock: MockClock,
 ) -> None:

@@ -150,6 +150,7 @@ async def test_when_nothing_is_known_any_more_the_file_says_so(
     assert scene.file().accounts == {}
 
 
+@pytest.mark.promise("D1")
 async def test_a_full_disk_is_said_once_and_tried_again(
     autojump_clock: object, scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

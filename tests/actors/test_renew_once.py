@@ -135,6 +135,7 @@ async def test_a_login_that_another_process_renews_is_waited_for_a_bounded_time(
     assert place.asked == []
 
 
+@pytest.mark.promise("K2")
 async def test_a_pair_that_cannot_be_written_is_an_error_and_not_a_success(
     place: Place, autojump_clock: object
 ) -> None:

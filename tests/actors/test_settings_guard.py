@@ -157,6 +157,7 @@ async def test_whoever_changes_the_base_url_is_not_fought(
     assert world.clients.what == ["pointed"]
 
 
+@pytest.mark.promise("S2")
 async def test_standing_back_is_said_and_not_tried_again(
     autojump_clock: object, world: World
 ) -> None:

@@ -60,6 +60,7 @@ class House:
         return answer.status, answer.body
 
 
+@pytest.mark.promise("T1")
 @pytest.mark.sweep
 async def test_neither_of_two_logins_is_ever_lost_or_expired(autojump_clock: object) -> None:
     days = rounds(quick=3, full=30)

@@ -252,6 +252,7 @@ def nothing_collected() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.promise("C2")
 @pytest.mark.usefixtures("nothing_collected")
 async def test_closing_a_stream_early_closes_the_upstream_within_a_second(live: Live) -> None:
     live.upstream.default(text_stream("Hello", model=MODEL).interrupted(4, Stall()))

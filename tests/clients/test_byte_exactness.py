@@ -80,6 +80,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.promise("C7")
 @pytest.mark.parametrize("body", [pytest.param(b, id=n) for n, b in BODIES.items()])
 async def test_a_request_body_arrives_as_it_was_sent(live: Live, body: bytes) -> None:
     live.upstream.default(Answer(body=b"{}"))
@@ -90,6 +91,7 @@ async def test_a_request_body_arrives_as_it_was_sent(live: Live, body: bytes) ->
     assert (answered.status, answered.body) == (200, b"{}")
 
 
+@pytest.mark.promise("U5")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("answer", [pytest.param(a, id=n) for n, a in ANSWERS.items()])
 async def test_an_answer_arrives_as_it_was_sent(live: Live, answer: Answer, stream: bool) -> None:
@@ -101,6 +103,7 @@ async def test_an_answer_arrives_as_it_was_sent(live: Live, answer: Answer, stre
     assert not live.upstream.script_errors
 
 
+@pytest.mark.promise("U5")
 @pytest.mark.parametrize("piece_bytes", [1, 7])
 @pytest.mark.parametrize("events", [EVENTS, EVENTS.replace(b"\n", b"\r\n")], ids=["LF", "CRLF"])
 async def test_events_in_pieces_of_few_bytes_arrive_whole(
@@ -112,6 +115,7 @@ async def test_events_in_pieces_of_few_bytes_arrive_whole(
     assert (digest(answered.body), answered.complete) == (digest(events), True)
 
 
+@pytest.mark.promise("U8")
 async def test_a_compressed_answer_keeps_the_header_that_says_so(live: Live) -> None:
     live.upstream.default(ANSWERS["gzip that nobody asked for"])
     answered = await live.ask("POST", "/v1/messages", JSON, b'{"model":"m","stream":true}')
@@ -119,6 +123,7 @@ async def test_a_compressed_answer_keeps_the_header_that_says_so(live: Live) -> 
     assert gzip.decompress(answered.body) == EVENTS
 
 
+@pytest.mark.promise("U3")
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
 async def test_an_answer_that_breaks_off_is_never_completed(live: Live, framing: str) -> None:
     headers = (("content-type", "text/event-stream"),)
@@ -176,6 +181,7 @@ async def test_the_upstream_is_asked_for_a_body_that_can_be_read(live: Live) -> 
     assert values == [b"identity"]
 
 
+@pytest.mark.promise("X6")
 async def test_hop_by_hop_and_our_own_headers_stay_behind(live: Live) -> None:
     dropped: Headers = [
         ("Connection", "keep-alive, X-Nominated"),
@@ -229,6 +235,7 @@ CREDENTIALS: list[Headers] = [
 ]
 
 
+@pytest.mark.promise("X6")
 @pytest.mark.parametrize("own", CREDENTIALS)
 async def test_with_accounts_one_credential_goes_upstream_and_never_the_clients(
     start: Start, own: Headers

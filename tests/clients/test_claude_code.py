@@ -188,6 +188,7 @@ async def test_the_client_waits_out_the_limit_of_the_only_account(
     assert (oldest["status"], newest["status"]) == (429, 200)
 
 
+@pytest.mark.promise("U3")
 async def test_a_stream_cut_in_mid_text_is_asked_for_again(live: Live, claude: Claude) -> None:
     live.upstream.default(
         text_stream("This breaks off").interrupted(4), says("This arrives whole.")

@@ -133,6 +133,7 @@ def configuration(running: Session, port: int = 0) -> str:
     )
 
 
+@pytest.mark.promise("S4")
 async def test_a_session_goes_on_while_a_worker_is_replaced_and_after_a_clean_stop(
     kept: Keep,
 ) -> None:
@@ -182,6 +183,7 @@ async def test_where_the_next_worker_is_slow_a_session_goes_around_and_comes_bac
         assert await it.turn() == "here"
 
 
+@pytest.mark.promise("S4")
 @only_in_a_sweep
 async def test_a_session_goes_on_at_the_direct_url_when_the_keeper_died(kept: Keep) -> None:
     async with kept() as it:
@@ -229,6 +231,7 @@ async def test_with_both_dead_the_next_start_at_the_same_port_serves_the_waiting
         await it.put_back()
 
 
+@pytest.mark.promise("S4")
 @only_in_a_sweep
 async def test_with_both_dead_a_repair_sends_the_next_turn_to_the_direct_url(kept: Keep) -> None:
     async with kept() as it:
@@ -241,6 +244,7 @@ async def test_with_both_dead_a_repair_sends_the_next_turn_to_the_direct_url(kep
         assert await it.turn() == "there"
 
 
+@pytest.mark.promise("S4", control=True)
 @only_in_a_sweep
 async def test_with_both_dead_and_nothing_done_a_turn_finds_nobody(kept: Keep) -> None:
     """The control of all of these."""

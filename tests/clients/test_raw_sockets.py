@@ -206,6 +206,7 @@ LEAVES: dict[str, Callable[[Wire], Any]] = {
 }
 
 
+@pytest.mark.promise("C2")
 @pytest.mark.parametrize("leave", LEAVES.values(), ids=LEAVES)
 @pytest.mark.parametrize("phase", ["waiting for the head", "before any content", "in mid-body"])
 async def test_a_client_that_leaves_takes_its_upstream_request_with_it(

@@ -173,6 +173,7 @@ async def test_the_client_blanks_a_login_whose_refresh_token_is_refused(world: W
     assert (tokens["accessToken"], tokens["refreshToken"], tokens["expiresAt"]) == ("", "", 0)
 
 
+@pytest.mark.promise("K1")
 async def test_the_client_and_this_program_renew_one_login_without_logging_each_other_out(
     world: World, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from tests.e2e.conftest import Upstream
 from tests.e2e.kept_settings import EDITED, ORIGINAL, Home, quick, worker_pids
 from tests.e2e.test_keeper import BUSY, LONG, PROMPTLY, gone, let_go, under_load
 from tests.kit.process import Supervised, write_config
+from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 
 pytestmark = [pytest.mark.slow, LONG]
@@ -99,9 +100,10 @@ async def kill_both(one: Round) -> None:
 KINDS: list[Callable[[Round], Awaitable[None]]] = [kill_worker, kill_keeper, kill_both]
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.sweep
 async def test_whatever_is_killed_at_whatever_moment_the_file_is_what_it_was(
-    upstream: Upstream, config: Path, tmp_path: Path
+    upstream: Upstream, config: Path, tmp_path: Path, measured: Measured
 ) -> None:
     """The three kinds in turn; in every other round while the program starts."""
     write_config(config, quick(upstream.url))
@@ -129,12 +131,13 @@ async def test_whatever_is_killed_at_whatever_moment_the_file_is_what_it_was(
         for number in range(rounds(quick=3, full=300)):
             nursery.start_soon(one, number)
     delays.sort()
-    print(f"put back after (ms): median {delays[len(delays) // 2] * 1000:.1f}, "  # noqa: T201
-          f"slowest {[round(delay * 1000) for delay in delays[-5:]]}, of {len(delays)}")  # fmt: skip
+    measured("S4", "put back, median", delays[len(delays) // 2] * 1000, "ms", rounds=len(delays))
+    measured("S4", "put back, slowest", delays[-1] * 1000, "ms", rounds=len(delays))
     assert delays[len(delays) // 2] < PROMPTLY
     assert delays[-1] < PROMPTLY + BUSY
 
 
+@pytest.mark.promise("S4", control=True)
 async def test_without_a_keeper_a_killed_program_leaves_the_client_at_a_dead_port(
     upstream: Upstream, config: Path, tmp_path: Path
 ) -> None:
@@ -151,9 +154,10 @@ async def test_without_a_keeper_a_killed_program_leaves_the_client_at_a_dead_por
     await home.is_as_it_was(ORIGINAL)
 
 
+@pytest.mark.promise("S5")
 @pytest.mark.sweep
 async def test_asked_to_stop_at_whatever_moment_the_file_is_what_it_was(
-    upstream: Upstream, config: Path, tmp_path: Path
+    upstream: Upstream, config: Path, tmp_path: Path, measured: Measured
 ) -> None:
     """Once or twice, by either signal, in every other round while the program starts."""
     write_config(config, quick(upstream.url))
@@ -188,5 +192,7 @@ async def test_asked_to_stop_at_whatever_moment_the_file_is_what_it_was(
     async with trio.open_nursery() as nursery:
         for number in range(rounds(quick=2, full=100)):
             nursery.start_soon(one, number)
-    print(f"put back after a signal (ms): {sorted(round(one * 1000) for one in delays)[-5:]}")  # noqa: T201
+    if delays:
+        slowest = max(delays) * 1000
+        measured("S5", "put back after a signal, slowest", slowest, "ms", rounds=len(delays))
     assert all(delay < PROMPTLY + BUSY for delay in delays)

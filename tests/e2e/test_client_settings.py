@@ -84,6 +84,7 @@ async def test_no_client_leaves_everything_alone(
     assert not (state / "client.lock").exists()
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.parametrize("how", ["repair", "start"])
 async def test_what_a_kill_left_is_undone(
     how: str, upstream: Upstream, config: Path, state: Path, settings: Path

@@ -66,6 +66,7 @@ async def test_a_stop_sets_the_direct_url_first_and_serves_until_it_is_removed(
     await person.is_as_it_was(EDITED)
 
 
+@pytest.mark.promise("S5")
 @pytest.mark.parametrize("worker", ["that drains", "that is stopped"])
 async def test_a_second_ctrl_c_puts_everything_back_at_once(
     upstream: Upstream, config: Path, person: Home, worker: str
@@ -85,6 +86,7 @@ async def test_a_second_ctrl_c_puts_everything_back_at_once(
     await person.is_as_it_was(ORIGINAL)
 
 
+@pytest.mark.promise("S5")
 async def test_a_hang_up_without_a_terminal_reloads_and_changes_no_settings(
     brief: Path, person: Home
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from tests.kit.live import accounts
 from tests.kit.memory_disk import MemoryDisk
 from tests.kit.process import Supervised, listening, pointed_at, write_config
 from tests.kit.program import program_in_memory
+from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 from tests.kit.wire import Wire
 
@@ -65,6 +65,7 @@ async def ask_many(process: Supervised, count: int) -> list[int]:
     return statuses
 
 
+@pytest.mark.promise("D1", "D3")
 @pytest.mark.slow
 @pytest.mark.sweep
 @pytest.mark.timeout(rounds(quick=120, full=3600))
@@ -73,6 +74,7 @@ async def test_a_full_disk_fails_no_request_and_every_lost_line_is_counted(
     config: Path,
     state: Path,
     tmp_path: Path,
+    measured: Measured,
 ) -> None:
     logs = tmp_path / "small"
     logs.mkdir()
@@ -102,7 +104,8 @@ async def test_a_full_disk_fails_no_request_and_every_lost_line_is_counted(
         dropped = _dropped(process)
         assert dropped > REQUESTS / 3, "the disk was too small for this"
         on = "tmpfs" if mounted else "RLIMIT_FSIZE"
-        sys.stdout.write(f"{REQUESTS} requests, {written} lines kept, {dropped} dropped, {on}\n")
+        measured("D1", f"failed requests, disk full ({on})", 0, rounds=wanted)
+        measured("D3", f"lines dropped and counted ({on})", dropped, rounds=wanted)
         assert "crashed" not in process.stderr
 
 
@@ -147,6 +150,7 @@ async def latencies(disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> list[f
     return taken
 
 
+@pytest.mark.promise("D3")
 async def test_no_request_is_slower_for_a_disk_that_is_full_or_takes_an_hour_for_each_line(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

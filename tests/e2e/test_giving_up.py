@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from supervisor import instance
@@ -66,6 +67,7 @@ def sabotaged(whom: str, trigger: Path) -> dict[str, Any]:
     return {"command": spoilt(SABOTAGED, str(trigger), whom)}
 
 
+@pytest.mark.promise("A3")
 async def test_a_crash_loop_ends_in_70_after_the_streams_have_ended(
     upstream: Upstream, config: Path, state: Path, tmp_path: Path
 ) -> None:
@@ -90,6 +92,7 @@ async def test_a_crash_loop_ends_in_70_after_the_streams_have_ended(
         assert "Traceback" not in process.stderr
 
 
+@pytest.mark.promise("A4")
 async def test_an_actor_that_shields_itself_for_ever_cannot_keep_the_process(
     upstream: Upstream, config: Path, tmp_path: Path
 ) -> None:
@@ -118,6 +121,7 @@ async def test_an_actor_that_shields_itself_for_ever_cannot_keep_the_process(
         nursery.start_soon(stops, looping, 0, 70, 20.0)
 
 
+@pytest.mark.promise("A4", control=True)
 async def test_without_the_sabotage_the_same_process_ends_by_itself(
     upstream: Upstream, config: Path, state: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from tests.e2e.conversation import Stream, ask, held_stream
 from tests.kit.client_standin import history, pointed, with_client
 from tests.kit.live import accounts
 from tests.kit.process import Supervised, listening, pointed_at, started, write_config
+from tests.kit.promises import Measured
 from tests.kit.rounds import SWEEPING, rounds
 from tests.kit.wire import Wire
 
@@ -126,10 +127,11 @@ def served(upstream: Upstream, config: Path) -> Path:
     return write_config(config, pointed_at(upstream.url, accounts("work"), drain=5))
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.sweep
 @LONG
 async def test_while_a_killed_worker_is_replaced_nobody_is_refused(
-    served: Path, state: Path
+    served: Path, state: Path, measured: Measured
 ) -> None:
     async with listening(served, state=state) as process:
         async with under_load(process.url, 50) as load:
@@ -142,7 +144,10 @@ async def test_while_a_killed_worker_is_replaced_nobody_is_refused(
                 with trio.fail_after(PATIENCE):
                     while load.outcomes["answered"] < before + 50:  # noqa: ASYNC110 - of another process
                         await trio.sleep(0.02)
-        assert load.outcomes["refused"] == 0
+        refused = load.outcomes["refused"]
+        assert refused == 0
+        kills = rounds(quick=1, full=5)
+        measured("S4", "refused while a killed worker is replaced", refused, rounds=kills)
         broken = load.outcomes.total() - load.outcomes["answered"]
         assert broken <= 50 * rounds(quick=1, full=5), "what the killed ones were at"
         process.signal(signal.SIGTERM)
@@ -151,6 +156,7 @@ async def test_while_a_killed_worker_is_replaced_nobody_is_refused(
         assert process.stderr.count("a new one starts") == rounds(quick=1, full=5)
 
 
+@pytest.mark.promise("S4", control=True)
 async def test_without_a_keeper_that_holds_the_port_clients_are_refused(
     served: Path, state: Path
 ) -> None:
@@ -164,13 +170,14 @@ async def test_without_a_keeper_that_holds_the_port_clients_are_refused(
     assert load.outcomes["refused"] > 0
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.sweep
 @pytest.mark.skipif(
     not SWEEPING, reason="test_client_kills has it with real settings; TEST_SWEEP=1"
 )
 @LONG
 async def test_whatever_is_killed_at_whatever_moment_the_client_is_put_back_or_served(
-    upstream: Upstream, tmp_path: Path
+    upstream: Upstream, tmp_path: Path, measured: Measured
 ) -> None:
     """Three kinds in turn: the worker, the keeper, both. Here for the time that it takes."""
     config = write_config(
@@ -199,8 +206,9 @@ async def test_whatever_is_killed_at_whatever_moment_the_client_is_put_back_or_s
         for number in range(300):
             nursery.start_soon(one, number)
     slowest = sorted(delays)
-    print(f"put back after (ms): median {slowest[len(slowest) // 2] * 1000:.1f}, "  # noqa: T201
-          f"slowest {slowest[-1] * 1000:.1f}, of {len(slowest)}")  # fmt: skip
+    name, tried = "decided after a kill", len(slowest)
+    measured("S4", f"{name}, median", slowest[len(slowest) // 2] * 1000, "ms", rounds=tried)
+    measured("S4", f"{name}, slowest", slowest[-1] * 1000, "ms", rounds=tried)
     assert slowest[len(slowest) // 2] < PROMPTLY
     assert slowest[-1] < PROMPTLY + BUSY
 
@@ -241,6 +249,7 @@ async def kill_both(process: Supervised, state: Path) -> None:
     await let_go(state)
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.sweep
 @LONG
 async def test_a_worker_whose_keeper_died_while_it_started_ends_and_never_points(
@@ -269,10 +278,11 @@ async def test_a_worker_whose_keeper_died_while_it_started_ends_and_never_points
             nursery.start_soon(one, number)
 
 
+@pytest.mark.promise("S5")
 @pytest.mark.sweep
 @LONG
 async def test_at_a_stop_the_client_is_put_back_first_and_streams_end(
-    upstream: Upstream, config: Path, tmp_path: Path
+    upstream: Upstream, config: Path, tmp_path: Path, measured: Measured
 ) -> None:
     upstream.default(held_stream())
     write_config(config, pointed_at(upstream.url, accounts("work"), drain=20))
@@ -295,11 +305,12 @@ async def test_at_a_stop_the_client_is_put_back_first_and_streams_end(
     async with trio.open_nursery() as nursery:
         for number in range(rounds(quick=1, full=20)):
             nursery.start_soon(one, number)
-    print(f"put back after a signal (ms): slowest {max(delays) * 1000:.1f}")  # noqa: T201
+    measured("S5", "decided after a signal, slowest", max(delays) * 1000, "ms", rounds=len(delays))
     assert sorted(delays)[len(delays) // 2] < PROMPTLY
     assert max(delays) < PROMPTLY + BUSY
 
 
+@pytest.mark.promise("S4")
 async def test_a_stuck_worker_is_replaced_and_waiting_clients_are_served(
     served: Path, state: Path
 ) -> None:
@@ -320,6 +331,7 @@ async def test_a_stuck_worker_is_replaced_and_waiting_clients_are_served(
         assert (await process.status())["worker_pid"] == await worker_of(process, state)
 
 
+@pytest.mark.promise("S4", control=True)
 async def test_without_the_look_at_its_silence_a_stuck_worker_stays_stuck(
     served: Path, state: Path
 ) -> None:

@@ -66,6 +66,7 @@ async def test_with_enough_descriptors_all_are_answered(
         assert await answers(await knock(process, stack)) == [b"HTTP/1.1 200"] * KNOCKING
 
 
+@pytest.mark.promise("C8")
 async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -101,6 +102,7 @@ async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
         assert written.count("\n") >= STREAMS, "and the request log was written all the while"
 
 
+@pytest.mark.promise("C8")
 async def test_the_soft_limit_is_raised_to_the_hard_one(
     upstream: Upstream, config: Path, state: Path
 ) -> None:

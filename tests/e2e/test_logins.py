@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from protocol import token_file
@@ -143,6 +144,7 @@ async def test_check_says_that_a_stored_account_is_hidden_by_a_configured_one(
         assert "the stored account 'work' is ignored" in process.stderr
 
 
+@pytest.mark.promise("K4")
 async def test_a_login_file_that_others_can_read_is_refused_with_what_to_do(
     nursery: trio.Nursery, config: Path, state: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.e2e.conftest import Upstream
 from tests.e2e.conversation import Stream, ask, held_stream
 from tests.kit.live import accounts
 from tests.kit.process import JSON, Supervised, listening, pointed_at, write_config
+from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 from tests.kit.wire import Wire
 
@@ -45,6 +45,7 @@ def account_of(status: dict[str, Any], name: str) -> dict[str, Any]:
     return next(account for account in status["accounts"] if account["name"] == name)
 
 
+@pytest.mark.promise("G2")
 async def test_accounts_come_change_and_go_under_fifty_streams_and_none_is_dropped(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -92,11 +93,13 @@ async def test_accounts_come_change_and_go_under_fifty_streams_and_none_is_dropp
         assert "crashed" not in process.stderr
 
 
+@pytest.mark.promise("G2")
 @pytest.mark.sweep
 async def test_reloading_ten_times_a_second_drops_no_stream(
     upstream: Upstream,
     config: Path,
     state: Path,
+    measured: Measured,
 ) -> None:
     """Fifty streams run all the while; accounts come and go under them (G2)."""
     upstream.default(held_stream())
@@ -123,7 +126,8 @@ async def test_reloading_ten_times_a_second_drops_no_stream(
         upstream.gate("end").open()
         ended = [await stream.ended_well() for stream in streams]
         assert ended == [True] * STREAMS
-        sys.stdout.write(f"{RELOADS} reloads, {STREAMS} streams, slowest {slowest:.2f} s\n")
+        measured("G2", f"dropped of {STREAMS} streams", ended.count(False), rounds=RELOADS)
+        measured("G2", "an added account serves, slowest", slowest, "s", rounds=RELOADS)
         assert slowest < ADDED_SECONDS
         assert "crashed" not in process.stderr
         status = await process.status()
@@ -165,6 +169,7 @@ async def test_a_new_key_lifts_the_benches_of_its_account(
         assert upstream.requests[-1].credential == "key-new"
 
 
+@pytest.mark.promise("G1")
 async def test_an_edit_is_noticed_by_itself_a_bad_one_is_refused_whole_and_a_good_one_clears_it(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -206,6 +211,7 @@ async def test_an_edit_is_noticed_by_itself_a_bad_one_is_refused_whole_and_a_goo
         assert "crashed" not in process.stderr
 
 
+@pytest.mark.promise("G1")
 async def test_a_reload_of_the_same_bytes_changes_nothing(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -233,6 +239,7 @@ async def test_a_reload_of_the_same_bytes_changes_nothing(
         ]
 
 
+@pytest.mark.promise("G2")
 async def test_from_the_pool_to_passthrough_and_back_nobody_is_ever_refused(
     upstream: Upstream, config: Path, state: Path
 ) -> None:

@@ -107,6 +107,7 @@ def echoing(status: int) -> Answerer:
     return lambda seen: error(status, message=f"{ECHO} {seen.credential}")
 
 
+@pytest.mark.promise("X5")
 @pytest.mark.plants_canaries
 async def test_the_credentials_of_a_pool_are_seen_by_the_upstream_alone(
     upstream: Upstream, config: Path, state: Path
@@ -165,6 +166,7 @@ async def test_the_credentials_of_a_pool_are_seen_by_the_upstream_alone(
         assert {seen.credential for seen in upstream.requests} == {KEY, TOKEN}
 
 
+@pytest.mark.promise("X5")
 async def test_the_commands_that_show_a_configuration_hide_its_credentials(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -197,6 +199,7 @@ async def test_the_commands_that_show_a_configuration_hide_its_credentials(
         assert_kept_secret(running, state, [])
 
 
+@pytest.mark.promise("X5")
 async def test_a_clients_own_credential_and_the_environments_are_not_kept_either(
     upstream: Upstream, config: Path, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def endless() -> Answer:
     return Answer(headers=headers, parts=(*[piece] * 400, Wait("never")))
 
 
+@pytest.mark.promise("S5")
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "POST /status/drain", "supervisor stop"])
 async def test_running_streams_end_and_nobody_new_is_let_in(
     how: str, upstream: Upstream, config: Path, state: Path
@@ -97,6 +98,7 @@ async def test_a_request_on_a_kept_connection_during_the_drain_is_served_or_told
         assert await process.ends() == 0
 
 
+@pytest.mark.promise("S5")
 async def test_a_client_that_reads_nothing_does_not_hold_the_drain(
     upstream: Upstream, config: Path, state: Path
 ) -> None:
@@ -116,6 +118,7 @@ async def test_a_client_that_reads_nothing_does_not_hold_the_drain(
             await trio.aclose_forcefully(wire.stream)
 
 
+@pytest.mark.promise("S5")
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_stops_at_once(
     second: signal.Signals, upstream: Upstream, config: Path, state: Path
@@ -149,6 +152,7 @@ async def test_a_reload_that_takes_long_does_not_delay_a_stop_nor_a_stop_a_reloa
         assert "Traceback" not in process.stderr
 
 
+@pytest.mark.promise("S5")
 async def test_sigterm_at_any_moment_of_the_start_ends_it_and_leaves_nothing_held(
     config: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +177,7 @@ async def test_sigterm_at_any_moment_of_the_start_ends_it_and_leaves_nothing_hel
     assert set(codes.values()) <= {0, -signal.SIGTERM}, codes
 
 
+@pytest.mark.promise("S5")
 async def test_sighup_reloads_without_a_terminal_and_stops_with_one(
     upstream: Upstream, config: Path, tmp_path: Path
 ) -> None:

@@ -427,3 +427,14 @@ def test_a_success_that_tells_its_cost_counts_both_once() -> None:
     for again in (report(state, event, POLICY, 0.0), book(state, Used(7, Usage(1, 2, 3, 4)))):
         assert again is state
     assert (state.counters.successes, state.tokens) == (1, Tokens(1, 2, 3, 4))
+
+
+def test_what_the_owner_lifts_begins_the_ladder_anew() -> None:
+    playing = Playing()
+    for now in (0.0, 10.0, 20.0):
+        playing.hears(LIMIT, now)
+    assert playing.state.level == 3
+    playing.state = reset(playing.state)
+    assert playing.state.last_error is None
+    (bench,) = playing.hears(LIMIT, 100.0).cooldowns
+    assert bench.until == 101.0

@@ -10,6 +10,7 @@ from protocol.account import Reported, new_account, report
 from protocol.accounts import AccountSpec, AccountState, Cooldown, Credential, Scope
 from protocol.asked import Asked
 from protocol.benches import RETRY_AFTER_CAP, Benches, CooldownPolicy, benched, proved
+from protocol.config import model
 from protocol.peek import ErrorInfo
 from protocol.request import Headers
 from protocol.secrets import Secret
@@ -241,6 +242,7 @@ def playing(
     return state, now
 
 
+@pytest.mark.promise("U6")
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", ROWS)
 def test_no_sequence_of_a_row_benches_longer_than_its_cap(name: str) -> None:
@@ -308,6 +310,7 @@ def after(verdict: Verdict, policy: CooldownPolicy) -> AccountState:
     return report(new_account(SPEC), Reported(1, verdict, AT, 429, "m"), policy, 0.0)
 
 
+@pytest.mark.promise("U6")
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", BENCHING_NOBODY)
 def test_no_headers_make_somebody_rest_for_what_is_not_his(name: str) -> None:
@@ -332,3 +335,30 @@ def test_a_refused_credential_rests_for_its_own_time_whatever_the_headers_say(na
         assert (rest.scope, rest.reason, rest.until) == (Scope.ACCOUNT, "auth", policy.auth)
 
     holds()
+
+
+def test_the_figures_are_those_that_the_documentation_promises() -> None:
+    assert RETRY_AFTER_CAP == 604800.0
+    configured = model.Cooldown()
+    assert (POLICY.base, POLICY.maximum, POLICY.auth) == (
+        configured.base,
+        configured.maximum,
+        configured.auth,
+    )
+
+
+def test_a_refused_credential_rests_by_its_status() -> None:
+    assert rest(judge(401, ())) == (300.0, "status")
+
+
+def test_a_window_that_ends_in_this_moment_says_nothing_of_a_length() -> None:
+    assert rest(judge(429, spent("5h", 0, retry_after="9"), asked=FABLE)) == (9.0, "retry-after")
+
+
+@pytest.mark.parametrize("windows", [("5h", "7d"), ("7d", "5h")])
+def test_without_resets_the_longest_of_the_spent_windows_is_the_bound(
+    windows: tuple[str, str],
+) -> None:
+    found = tuple(pair for window in windows for pair in spent(window, None))
+    refused = judge(429, (*found, (b"retry-after", b"9999999")), asked=FABLE)
+    assert rest(refused) == (7 * DAY + 60, "retry-after")

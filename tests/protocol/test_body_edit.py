@@ -40,6 +40,7 @@ def test_the_models_name_alone_is_replaced(body: bytes, edited: bytes) -> None:
     assert with_model(body, "b") == edited
 
 
+@pytest.mark.promise("C7")
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.text(), st.text(min_size=1))
 def test_whatever_else_is_in_a_body_means_the_same(
     document: dict[str, Any], before: str, after: str
@@ -48,6 +49,7 @@ def test_whatever_else_is_in_a_body_means_the_same(
     assert json.loads(with_model(body, after)) == {**json.loads(body), "model": after}
 
 
+@pytest.mark.promise("C7")
 @given(st.binary())
 def test_no_bytes_make_it_raise(body: bytes) -> None:
     with_model(body, "x")

@@ -58,6 +58,7 @@ def test_a_body_comes_out_whole_however_it_arrives(
     assert read(data + BEHIND, at) == (b"".join(parts), True, BEHIND)
 
 
+@pytest.mark.promise("C6")
 @given(pieces, st.integers(0, 200), st.binary(min_size=0, max_size=3), cuts)
 def test_nothing_is_accepted_that_h11_refuses_or_reads_differently(
     parts: list[bytes], place: int, noise: bytes, at: list[int]

@@ -88,3 +88,47 @@ def test_places_are_the_same_however_they_are_written() -> None:
     assert same_place("https://api.test", "https://API.test:443/")
     assert not same_place("http://localhost:4080", "http://localhost:4081")
     assert not same_place("http://x:99999", "http://y:99999")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://a.test", "https://b.test", False),
+        ("http://a.test", "http://a.test:80/", True),
+        ("https://a.test", "https://a.test:443", True),
+        ("http://a.test", "http://a.test:81", False),
+        ("http://a.test", "https://a.test", False),
+        ("https://a.test/there", "https://a.test", False),
+        ("https://a.test/v1//", "https://a.test/v1", True),
+        ("http://localhost:1", "http://127.0.0.1:2", False),
+    ],
+)
+def test_two_places_differ_in_scheme_host_port_or_path(one: str, other: str, same: bool) -> None:
+    assert same_place(one, other) is same
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "ftp://gateway.test",
+        "https://",
+        "https://gateway.test:0",
+        "https://gateway.test:99999",
+        "https://gateway.test?key=x",
+        "gateway.test/v1",
+        "mailto:somebody",
+    ],
+)
+def test_what_could_be_no_upstream_is_not_adopted(found: str) -> None:
+    assert judge(found, "somebody", PASSING).verdict is BACK
+
+
+@pytest.mark.parametrize("found", ["gateway.test/v1", "mailto:somebody", "https://"])
+def test_what_is_no_url_is_called_so_and_not_repeated(found: str) -> None:
+    assert "something that is no URL" in judge(found, "somebody", POOL).reason
+
+
+def test_a_long_url_is_cut() -> None:
+    shown = judge("https://gateway.test/" + "x" * 500, "somebody", POOL).reason
+    assert shown.count("x") <= 200
+    assert ("https://gateway.test/" + "x" * 179 + ";") in shown

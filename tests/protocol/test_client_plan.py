@@ -74,3 +74,13 @@ def test_an_adopted_upstream_counts_only_while_it_is_in_force() -> None:
     assert planned(pointed, "https://gateway.test").adopted == "https://gateway.test"
     assert planned(pointed + ACCOUNT, "https://gateway.test").adopted == ""
     assert planned("", "https://gateway.test").adopted == ""
+
+
+def test_a_client_stays_only_where_that_is_configured() -> None:
+    assert planned('[client]\non_down = "stay"\n').stay
+    assert not planned('[client]\non_down = "restore"\n').stay
+
+
+def test_the_longest_release_is_half_a_minute() -> None:
+    assert planned("[client]\nrelease_after = 29\n").release_after == 29.0
+    assert planned("[client]\nrelease_after = 300\n").release_after == 30.0

@@ -113,3 +113,24 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one() -> None:
     changed = renewed(data, Secret("r"), Pair(Secret("new")))
     assert changed is not None
     assert json.loads(changed) == {"claudeAiOauth": {"accessToken": "new", "refreshToken": "r"}}
+
+
+def test_whose_login_it_is_and_how_it_was_obtained_is_read_where_it_stands() -> None:
+    login = parse(text({**LOGIN, "accountUuid": "person-1", "clientId": "client-9"}))
+    assert (login.owner, login.client_id) == ("person-1", "client-9")
+    assert parse(text()).client_id == ""
+
+
+def test_scopes_are_changed_where_there_are_some_and_not_added() -> None:
+    pair = Pair(Secret("at-new"), Secret("rt-new"), None, ("a", "b"))
+    sent = Secret("sk-ant-ort01-a")
+    changed = renewed(text(), sent, pair)
+    assert changed is not None
+    assert json.loads(changed)["claudeAiOauth"]["scopes"] == ["a", "b"]
+    bare = {key: value for key, value in LOGIN.items() if key != "scopes"}
+    without = renewed(text(bare), sent, pair)
+    assert without is not None
+    assert "scopes" not in json.loads(without)["claudeAiOauth"]
+    silent = renewed(text(), sent, PAIR)
+    assert silent is not None
+    assert json.loads(silent)["claudeAiOauth"]["scopes"] == LOGIN["scopes"]

@@ -106,6 +106,7 @@ def recorded_streams() -> list[tuple[str, bytes]]:
     return [(name, stream) for stream, name in streams.items()]
 
 
+@pytest.mark.promise("U5")
 @pytest.mark.parametrize(
     "stream", [pytest.param(stream, id=name) for name, stream in recorded_streams()]
 )
@@ -118,6 +119,7 @@ def test_a_recorded_stream_is_judged_alike_wherever_it_is_cut(stream: bytes) -> 
     assert decision(*(head[i : i + 1] for i in range(len(head)))) == whole
 
 
+@pytest.mark.promise("U5")
 @given(st.lists(st.binary() | st.sampled_from([START, PING, CONTENT, OVERLOADED, b"\n\n"])))
 def test_the_decision_does_not_depend_on_the_cuts(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.accounts import AccountState, Cooldown, Scope
 from protocol.dispatch import AccountChanged, DispatchState, Lease, Refusal, changed
-from protocol.egress import EgressLimited, choose, freed, limited, met, refused
+from protocol.egress import EgressLimited, choose, freed, limited, met, refused, rests
 from protocol.request import Route
 from tests.protocol import test_dispatch
 from tests.protocol.test_dispatch import NO_POOL, asking, pool
@@ -210,3 +210,33 @@ def test_a_herd_under_an_egress_limit_touches_two_accounts(seed: int) -> None:
             ask()
     assert touched == {"a", "b"}
     assert refused(state, now) is not None
+
+
+def test_two_bursts_that_are_over_are_no_limit_and_nobody_rests_for_them() -> None:
+    state, outcome = choose(four(a=20.0, b=30.0), asking(tried=("b",), after_burst=True), 40.0)
+    assert isinstance(outcome, Lease)
+    assert state.egress.get(URL) is None or not rests(state, "a", 40.0)
+    benched = limited(four(), EgressLimited(URL, 5.0), 0.0)
+    assert (rests(benched, "a", 4.9), rests(benched, "a", 5.0)) == (True, False)
+    assert not rests(benched, "nobody", 0.0)
+    assert not rests(four(), "a", 0.0)
+
+
+def test_an_account_that_rests_for_another_reason_is_no_witness_of_a_burst() -> None:
+    other = Cooldown(Scope.ACCOUNT, "", "rate_limited", 0.0, 20.0, 0, "retry-after")
+    state = pool(account("a", 0, cooldowns=(other,)), account("b", 1))
+    assert not served(state).after_burst
+
+
+def test_of_two_upstreams_the_refusal_tells_the_end_that_comes_first() -> None:
+    state = two_upstreams()
+    state = limited(state, EgressLimited(URL, 30.0), 0.0)
+    state = limited(state, EgressLimited(OTHER_URL, 12.5), 0.0)
+    refusal = refused(state, 0.0)
+    assert refusal is not None
+    assert (refusal.cause, refusal.retry_after, refusal.available_in) == ("limited", 13.0, 12.5)
+    assert {entry.outcome for entry in refusal.considered} == {"passed"}
+    last = refused(state, 12.2)
+    assert last is not None
+    assert last.retry_after == 1.0
+    assert met(3.2).cause == "limited"

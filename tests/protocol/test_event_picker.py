@@ -86,6 +86,7 @@ def line_by_line(whole: bytes) -> list[Event]:
     return pick(*(whole[at : at + 1] for at in range(len(whole))))
 
 
+@pytest.mark.promise("U5")
 @given(st.lists(st.binary() | st.sampled_from([b"event", b": ", b"\r", b"\n", b"data", b"stop"])))
 def test_no_bytes_make_it_raise_and_cutting_them_changes_nothing(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)
@@ -101,11 +102,13 @@ def test_an_event_that_is_too_large_is_told_by_its_name_only(size: int) -> None:
     assert pick(*parts) == [Event("stop", b""), Event("stop", b"small")]
 
 
+@pytest.mark.promise("U5")
 def test_many_lines_of_one_event_are_bounded_too() -> None:
     lines = b"data: " + b"y" * 1000 + b"\n"
     assert pick(b"event: stop\n", lines * 300, b"\n") == [Event("stop", b"")]
 
 
+@pytest.mark.promise("U5")
 @pytest.mark.parametrize("name", [b"delta", b"stop"])
 def test_a_line_without_end_takes_no_memory(name: bytes) -> None:
     picker = EventPicker(NAMES)

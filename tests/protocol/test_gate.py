@@ -58,6 +58,7 @@ def test_loopback_has_many_names(value: str) -> None:
     assert status("GET", "/status", host=(b"Host", value.encode())) == 0
 
 
+@pytest.mark.promise("X2")
 @pytest.mark.parametrize(
     "value",
     [
@@ -78,6 +79,7 @@ def test_what_only_looks_like_loopback_is_refused_on_every_route(value: str) -> 
         assert status(method, path, host=host) == 403
 
 
+@pytest.mark.promise("X2")
 def test_a_request_without_host_or_with_a_foreign_one_beside_ours_is_refused() -> None:
     assert status("GET", "/health", host=None) == 403
     assert status("GET", "/health", (b"Host", b"evil.com")) == 403
@@ -101,6 +103,7 @@ def test_no_host_makes_it_raise_and_a_name_has_no_separators(value: str) -> None
 # ---------------------------------------------------------------------------------------- origins
 
 
+@pytest.mark.promise("X2")
 @pytest.mark.parametrize("method_path", [("POST", "/v1/messages"), ("GET", "/status"),
                                          ("GET", "/health"), ("OPTIONS", "/v1/messages"),
                                          ("POST", "/status/drain"), ("HEAD", "/")])  # fmt: skip
@@ -124,6 +127,7 @@ def test_a_configured_origin_is_let_in_in_any_case() -> None:
     assert status("POST", "/v1/messages", (b"origin", b"https://APP.lan"), rules=rules) == 0
 
 
+@pytest.mark.promise("X2")
 def test_another_sites_page_is_refused_even_without_an_origin() -> None:
     for value in (b"cross-site", b"Cross-Site "):
         assert status("GET", "/health", (b"sec-fetch-site", value)) == 403
@@ -158,6 +162,7 @@ def test_liveness_and_the_clients_probes_are_open(method_path: tuple[str, str]) 
         assert status(*method_path, rules=rules, peer=peer) == 0
 
 
+@pytest.mark.promise("X1")
 @pytest.mark.parametrize("method_path", [*MANAGEMENT, *RELAYED])
 @pytest.mark.parametrize("peer", [Peer(), STRANGER])
 def test_with_a_token_everybody_needs_it(method_path: tuple[str, str], peer: Peer) -> None:
@@ -185,6 +190,7 @@ def test_in_passthrough_the_usual_headers_carry_the_clients_own_credential() -> 
     assert status("GET", "/status", header, rules=PASSTHROUGH_RULES) == 0
 
 
+@pytest.mark.promise("X1")
 def test_a_token_of_any_characters_is_compared_byte_for_byte() -> None:
     rules = Rules(token=Secret("schlüssel"))
     header = (b"x-api-key", "schlüssel".encode())
@@ -238,6 +244,7 @@ def test_a_relayed_body_may_be_of_any_type() -> None:
 # ----------------------------------------------------------------------------------------- bounds
 
 
+@pytest.mark.promise("C5")
 @pytest.mark.parametrize(
     ("target", "headers", "expected"),
     [

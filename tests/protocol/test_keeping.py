@@ -71,3 +71,15 @@ def test_it_gives_up_exactly_when_more_than_five_died_in_the_last_minute(
 
 def test_the_codes_that_end_the_program_are_those_that_no_restart_betters() -> None:
     assert sorted(ENDS_THE_PROGRAM) == [0, 70, 73, 77, 78]
+
+
+def test_an_hour_of_sleep_counts_as_two_seconds() -> None:
+    assert Awake(100.0).at(3700.0).now == 2.0
+    assert Awake(100.0).at(101.5).now == 1.5
+
+
+def test_the_longest_wait_is_ten_seconds_and_a_minute_of_service_begins_anew() -> None:
+    deaths = after([float(100 * n) for n in range(12)])
+    assert deaths.wait(LIMIT, 0.0) == 10.0
+    assert deaths.another(5000.0, 59.9, LIMIT).wait(LIMIT, 0.0) == 10.0
+    assert deaths.another(5000.0, 60.0, LIMIT).wait(LIMIT, 0.0) == 0.1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.limits_evidence import WINDOWS_MAX, Evidence, Window, read_evidence
+from protocol.limits_evidence import WINDOWS_MAX, Evidence, Window, read_evidence, read_seconds
 from protocol.request import Headers
 
 U = b"anthropic-ratelimit-unified-"
@@ -121,3 +121,30 @@ def test_no_headers_make_it_raise_and_windows_are_bounded(
 def test_a_flood_of_windows_is_cut() -> None:
     flood: Headers = tuple((U + f"w{n}-status".encode(), b"rejected") for n in range(500))
     assert len(read_evidence(flood).windows) == WINDOWS_MAX
+
+
+@pytest.mark.parametrize(
+    ("claim", "name"),
+    [
+        ("five_hour", "5h"),
+        ("seven_day", "7d"),
+        ("seven_day_opus", "7d_opus"),
+        ("seven_day_sonnet", "7d_sonnet"),
+        ("seven_day_overage_included", "7d_oi"),
+        ("Something_New", "something_new"),
+        ("x" * 40, "x" * 32),
+    ],
+)
+def test_a_claim_names_a_window_known_or_not(claim: str, name: str) -> None:
+    headers = ((U + b"status", b"rejected"), (U + b"representative-claim", claim.encode()))
+    assert read_evidence(headers).windows == (Window(name, True),)
+
+
+def test_what_remains_of_a_window_is_noted_by_its_plain_name() -> None:
+    assert read_evidence(((U + b"5h-remaining", b"0"),)).windows == (Window("5h", True),)
+    assert read_evidence(((U + b"overage-remaining", b"0"),)).windows == ()
+
+
+def test_a_number_has_one_point_at_most() -> None:
+    assert read_seconds(b"1.5") == 1.5
+    assert read_seconds(b"1.2.3") is None

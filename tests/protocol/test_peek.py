@@ -12,12 +12,14 @@ from protocol.peek import ErrorInfo, Peek, error_info, peek
 from tests.kit import corpus
 
 
+@pytest.mark.promise("C7")
 @given(st.binary())
 def test_no_bytes_make_it_raise(body: bytes) -> None:
     assert isinstance(peek(body), Peek)
     assert isinstance(error_info(body), ErrorInfo)
 
 
+@pytest.mark.promise("C7")
 @given(st.binary(), st.binary())
 def test_no_bytes_within_a_body_make_it_raise(name: bytes, value: bytes) -> None:
     peek(b'{"model":"' + value + b'","' + name + b'":"' + value + b'"}')
@@ -49,6 +51,7 @@ def test_it_reads_every_recorded_request(name: str) -> None:
         assert peek(body) == Peek(document["model"], document.get("stream", False))
 
 
+@pytest.mark.promise("C7")
 @pytest.mark.parametrize(
     "body",
     [

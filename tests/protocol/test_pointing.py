@@ -117,3 +117,52 @@ def test_the_view_has_state_file_and_reason() -> None:
         "files": [{"file": "/s", "state": "pointed", "keys": ["ANTHROPIC_BASE_URL"], "reason": ""}],
     }
     assert view(off("client.manage is false"))["reason"] == "client.manage is false"
+
+
+def test_the_client_comes_back_after_ten_seconds_and_may_go_again_after_sixty() -> None:
+    state, _ = run("---", start=1000.0)
+    assert state.away_at == 1002.0
+    back, done = run("+" * 11, state, start=1003.0)
+    assert done == [(1012.0, "point")]
+    for minute, settled in [(61.9, True), (62.0, False)]:
+        again, _ = run("---", back, start=1000.0 + minute - 2.0 + 0.0)
+        assert again.settled is settled, minute
+
+
+def test_who_is_sent_away_is_said_to_be_file_by_file() -> None:
+    other = ClientFile("/other", "stood back", "theirs")
+    state, _ = run("---", pointed(Pointing(), (FILE, other)))
+    assert [(file.path, file.did) for file in state.files] == [
+        ("/s", "restored"),
+        ("/other", "stood back"),
+    ]
+    assert view(state)["state"] == "restored"
+    assert state.files[1].reason == "theirs"
+
+
+def test_after_pointing_the_reason_is_that_of_a_file_that_is_ours() -> None:
+    back = ClientFile("/other", "stood back", "theirs")
+    state = pointed(Pointing(bad=2, settled=True), (back, FILE))
+    assert (state.mode, state.reason, state.bad, state.settled) == ("pointed", "", 0, False)
+    assert state.files == (back, FILE)
+    nobody = pointed(state, (back,))
+    assert (nobody.mode, nobody.reason, nobody.settled) == ("stood back", "theirs", True)
+
+
+def test_a_stop_leaves_every_file_restored_and_says_why() -> None:
+    state = stopped(POINTED, "stopping")
+    assert (state.mode, state.reason, state.settled) == ("restored", "stopping", True)
+    assert state.files == (ClientFile("/s", "restored"),)
+
+
+def test_what_is_not_managed_is_off_for_good() -> None:
+    state = off("client.manage is off")
+    assert (state.mode, state.settled) == ("off", True)
+    assert view(state)["state"] == "off"
+
+
+def test_a_probe_sends_away_where_nobody_says_stay() -> None:
+    state, action = POINTED, ""
+    for now in range(3):
+        state, action = probed(state, False, float(now))
+    assert action == "restore"

@@ -103,6 +103,7 @@ def test_a_status_says_what_a_refusal_is_about(status: int, message: str, fault:
     assert fault_of(status, message) == fault
 
 
+@pytest.mark.promise("U7")
 @given(st.lists(st.tuples(st.sampled_from(["limited", "auth", "server", "request"]), st.none() | st.floats(0, 1e9)), max_size=30))  # fmt: skip
 def test_no_history_makes_a_rest_that_does_not_end(
     history: list[tuple[Fault, float | None]],

@@ -279,6 +279,7 @@ def test_a_reading_that_comes_late_is_not_taken() -> None:
     assert merged(one(0.5), one(0.6, read_at=NOW)) == one(0.6)
 
 
+@pytest.mark.promise("T1")
 def test_after_the_clock_was_set_back_readings_are_taken_again() -> None:
     back = one(0.6, read_at=NOW - LATE_SECONDS - 1)
     assert merged(one(0.5), back) == back
@@ -303,3 +304,56 @@ def test_a_window_whose_reset_has_passed_is_unused_and_as_old_as_it_was() -> Non
     assert Window(0.9, None, None, NOW).at(NOW + 1e9).utilization == 0.9
     assert Quota({"5h": window}).at(NOW + 10)["5h"].utilization == 0
     assert window.age(NOW - 5) == 0, "also when the clock was set back"
+
+
+@pytest.mark.parametrize(
+    ("claim", "name"),
+    [("five_hour", "5h"), ("seven_day", "7d"), ("seven_day_overage_included", "7d_oi"), ("x", "x")],
+)
+def test_the_overall_refusal_is_noted_for_the_window_that_is_claimed(claim: str, name: str) -> None:
+    fields = {"status": "rejected", "reset": str(RESET), "representative_claim": claim}
+    assert read(unified(**fields), NOW) == Quota(
+        {name: Window(None, "rejected", RESET, NOW)}, claim
+    )
+
+
+def test_a_claim_alone_takes_the_place_of_the_claim_before() -> None:
+    known = Quota({"5h": Window(0.5, "allowed", RESET, NOW)}, "five_hour")
+    assert merged(known, Quota({}, "seven_day")) == Quota(known.windows, "seven_day")
+    assert merged(known, Quota()) is known
+
+
+@pytest.mark.parametrize("name", ["period", "overage-period", "grace-5h", "slow", "period-x"])
+def test_budgets_and_offers_are_no_windows_under_any_of_their_names(name: str) -> None:
+    assert read(raw({f"anthropic-ratelimit-unified-{name}-status": "rejected"}), NOW) == Quota()
+
+
+@pytest.mark.parametrize("name", ["x" * 49, "-5h", "5h!"])
+def test_a_window_whose_name_is_none_is_ignored(name: str) -> None:
+    headers = {f"anthropic-ratelimit-unified-{name}-status": "rejected"}
+    assert read(raw(headers), NOW) == Quota()
+
+
+def test_the_largest_number_and_the_last_date_are_still_taken() -> None:
+    quota = read(unified(_5h_utilization="1000", _5h_reset="253402300799"), NOW)
+    assert quota.windows["5h"] == Window(1000.0, None, 253402300799.0, NOW)
+
+
+@pytest.mark.parametrize(
+    ("late", "moved", "taken", "reset"),
+    [
+        (0.0, 60.0, True, RESET),
+        (0.0, 60.5, True, RESET + 60.5),
+        (600.0, 0.0, False, RESET),
+        (601.0, 0.0, True, RESET),
+    ],
+)
+def test_a_minute_is_jitter_and_ten_minutes_are_late(
+    late: float, moved: float, taken: bool, reset: float
+) -> None:
+    after = merged(one(0.1, RESET), one(0.2, RESET + moved, NOW - late)).windows["5h"]
+    assert (after.utilization, after.resets_at) == (0.2 if taken else 0.1, reset)
+
+
+def test_a_reset_that_is_in_this_moment_is_over() -> None:
+    assert merged(one(0.9, NOW), one(0.1, NOW + 30)).windows["5h"].resets_at == NOW + 30

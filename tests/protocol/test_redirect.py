@@ -79,3 +79,24 @@ def test_it_never_flaps_within_the_hysteresis(readings: list[float]) -> None:
     for start, end in zip(changes[0::2], changes[1::2], strict=False):
         assert start >= 0.90
         assert end < 0.90 - 0.05 + 1e-9
+
+
+def test_what_is_not_known_of_a_window_is_not_spent() -> None:
+    silent = account("a", 0.1)
+    only_week = AccountState(
+        silent.spec, quota=Quota({"7d": Window(0.95, "allowed", None, NOW[1])})
+    )
+    unread = AccountState(silent.spec, quota=Quota({"5h": Window(None, "allowed", None, NOW[1])}))
+    assert judge(Redirecting(), only_week).active
+    assert not judge(Redirecting(), unread).active
+    assert not judge(Redirecting(), AccountState(silent.spec)).active
+
+
+def test_only_a_spent_window_of_the_whole_account_makes_it_spent() -> None:
+    def resting(scope: Scope, target: str, reason: str) -> AccountState:
+        bench = Cooldown(scope, target, reason, 0.0, 2_000.0, 0, "")
+        return AccountState(account("a", 0.1).spec, cooldowns=(bench,))
+
+    assert judge(Redirecting(), resting(Scope.ACCOUNT, "", "window_7d")).active
+    assert not judge(Redirecting(), resting(Scope.ACCOUNT, "", "burst")).active
+    assert not judge(Redirecting(), resting(Scope.MODEL_FAMILY, "opus", "window_7d_opus")).active

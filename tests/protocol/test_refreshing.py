@@ -235,6 +235,7 @@ def test_a_busy_lock_is_no_failure_and_is_tried_again_soon() -> None:
     assert names_due(state, at(6)) == ("work",)
 
 
+@pytest.mark.promise("T1")
 def test_after_a_suspend_the_logins_are_not_all_renewed_at_one_instant() -> None:
     state = knowing(*(subject(name=f"a{number}") for number in range(20)))
     draws = iter(number / 20 for number in range(1000))
@@ -249,6 +250,7 @@ def test_after_a_suspend_the_logins_are_not_all_renewed_at_one_instant() -> None
     assert len(later) == 20
 
 
+@pytest.mark.promise("T1")
 @given(
     st.lists(st.tuples(st.floats(-7200, 90_000), st.floats(0, 120)), min_size=1, max_size=30),
     st.sampled_from(["never", "auto"]),

@@ -98,3 +98,7 @@ def test_what_stays_is_young_and_fits_and_nothing_older_than_what_went_stays(
         newest = max(gone, key=lambda file: file.name)
         too_old = (TODAY - day_of(newest.name)).days >= keep_days  # type: ignore[operator]
         assert too_old or sum(file.size for file in [*kept, newest]) > maximum
+
+
+def test_what_goes_for_its_age_takes_no_room_from_the_others_and_is_named_once() -> None:
+    assert to_remove([log(7, 100), log(1, 50)], TODAY, 7, 50) == [log(7).name]

@@ -84,6 +84,7 @@ def test_a_file_of_ours_with_something_of_others_stays() -> None:
     assert json.loads(release(edited, made.record) or b"") == {"model": "opus"}
 
 
+@pytest.mark.promise("S2")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -199,6 +200,7 @@ def documents(draw: st.DrawFn) -> bytes:
     return text.encode()
 
 
+@pytest.mark.promise("S1")
 @given(documents())
 def test_any_document_is_pointed_and_released_without_a_trace(before: bytes) -> None:
     try:
@@ -212,6 +214,7 @@ def test_any_document_is_pointed_and_released_without_a_trace(before: bytes) -> 
     assert release(made.content, made.record) == before
 
 
+@pytest.mark.promise("S1")
 @given(documents(), st.sampled_from(["X", "y z"]), st.booleans())
 def test_an_edit_of_somebody_else_is_as_if_made_on_the_original(
     before: bytes, name: str, in_env: bool
@@ -235,6 +238,7 @@ def test_an_edit_of_somebody_else_is_as_if_made_on_the_original(
     assert json.loads(released) == expected
 
 
+@pytest.mark.promise("S1")
 @given(documents(), st.integers(0, 200), st.binary(max_size=3))
 def test_an_edit_of_other_bytes_stays_where_it_was_made(
     before: bytes, place: int, extra: bytes
@@ -272,3 +276,39 @@ def test_the_spans_are_those_of_the_parsed_members(content: bytes) -> None:
         text.removeprefix("\ufeff"), parse_int=json_text.Number, parse_float=json_text.Number
     )
     assert {m.key: json_text.value_of(text, m) for m in outer.members} == parsed
+
+
+def test_a_helper_that_is_set_is_a_login_of_the_clients_own() -> None:
+    assert inspect(b'{"apiKeyHelper": "get-key"}').has_helper
+    assert not inspect(b'{"env": {}}').has_helper
+    assert not inspect(None).has_helper
+    assert inspect(None).names == frozenset()
+
+
+def test_beside_a_token_of_ours_there_is_one_step_only() -> None:
+    """The token must not meet another server."""
+    made = point("f", b"{}", {BASE_URL: URL, "ANTHROPIC_AUTH_TOKEN": "ours"})
+    assert AUTH_TOKEN == "ANTHROPIC_AUTH_TOKEN"
+    assert made.content is not None
+    assert not needs_two_steps(made.content, made.record)
+
+
+@pytest.mark.parametrize("line", ["\n", "\r\n"])
+def test_an_empty_document_gets_lines_that_end_like_its_own(line: str) -> None:
+    made = point("f", f"{{{line}}}{line}".encode(), {BASE_URL: URL})
+    assert made.content is not None
+    assert made.content.count(b"\r\n") == (made.content.count(b"\n") if line == "\r\n" else 0)
+
+
+def test_an_empty_env_is_filled_in_the_layout_of_its_document() -> None:
+    one_line = point("f", b'{"env": {}}', {BASE_URL: URL})
+    assert one_line.content == f'{{"env": {{"{BASE_URL}": "{URL}"}}}}'.encode()
+    lines = point("f", b'{\n  "env": {}\n}', {BASE_URL: URL})
+    wanted = f'{{\n  "env": {{\n    "{BASE_URL}": "{URL}"\n  }}\n}}'
+    assert lines.content == wanted.encode()
+
+
+def test_a_document_without_env_that_others_emptied_stays_as_they_left_it() -> None:
+    made = point("f", b'{"a": 1}', {BASE_URL: URL})
+    assert release(b'{"a": 1}', made.record) == b'{"a": 1}'
+    assert release(b"{}", made.record) == b"{}"

@@ -45,6 +45,7 @@ tokens = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.promise("U5")
 @given(st.lists(st.lists(tokens).map(b"".join)))
 @example([b"data: x\r", b"\n", b"\n"])
 @example([b"data: x\r", b"", b"\n", b"\r"])
@@ -56,6 +57,7 @@ def test_it_reads_what_the_standard_says_however_the_bytes_are_cut(chunks: list[
     assert scan(*(whole[i : i + 1] for i in range(len(whole)))) == reference(whole)
 
 
+@pytest.mark.promise("U5")
 @given(st.lists(st.binary()))
 def test_no_bytes_make_it_raise(chunks: list[bytes]) -> None:
     assert scan(*chunks) == reference(b"".join(chunks))
@@ -89,6 +91,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> int:
     return 100
 
 
+@pytest.mark.promise("U5")
 @pytest.mark.parametrize("piece", [1, 7, 1000])
 @pytest.mark.parametrize(
     ("stream", "events"),
@@ -111,6 +114,7 @@ def test_an_event_that_is_too_large_keeps_its_name_and_spoils_no_other(
     assert scan(*(stream[i : i + piece] for i in range(0, len(stream), piece))) == events
 
 
+@pytest.mark.promise("U5")
 @pytest.mark.parametrize("line", [b"data: ", b": ", b"", b"event: "])
 def test_an_endless_line_costs_bounded_memory(line: bytes) -> None:
     scanner = EventScanner()

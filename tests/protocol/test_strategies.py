@@ -269,3 +269,32 @@ def test_a_removed_account_is_forgotten() -> None:
     assert "a" not in left.touched
     assert left.smooth == {"b": turn.smooth["b"]}
     assert forgotten(left, "a") is left
+
+
+def test_resets_a_minute_apart_are_two_resets() -> None:
+    for minute in range(61):
+        week = DAY + 60.0 * minute
+        soon, later = with_windows("b", 1, week, 0), with_windows("a", 0, week + 60, 0)
+        assert order_of("drain-soonest", [later, soon]) == "ba", minute
+
+
+def test_the_jitter_of_a_five_hour_reset_does_not_count_either() -> None:
+    first, second = with_windows("a", 0, DAY, 101.9), with_windows("b", 1, DAY, 100.1)
+    assert (NOW + 101.9) // 60 == (NOW + 100.1) // 60
+    assert order_of("drain-soonest", [first, second]) == "ab"
+
+
+def test_a_window_that_ends_in_this_moment_does_not_run_any_more() -> None:
+    ended, running = with_windows("a", 0, 0, 0), with_windows("b", 1, DAY, HOUR)
+    assert order_of("drain-soonest", [ended, running]) == "ba"
+    over = with_windows("a", 0, DAY, 0)
+    assert order_of("drain-soonest", [over, with_windows("b", 1, DAY, HOUR)]) == "ba"
+
+
+def test_a_touch_at_the_end_of_a_window_has_opened_none_yet() -> None:
+    """Hybrid waits for the window that the touch opens, not for the one that was just over."""
+    touched = Turn(touched={"a": NOW - 10, "b": NOW - 10})
+    over = msgspec.structs.replace(with_windows("a", 0, DAY, -10), requests_since_start=1)
+    other = msgspec.structs.replace(with_windows("b", 1, DAY, -5), requests_since_start=1)
+    _, order = ranked("hybrid", touched, [over, other], NOW, {})
+    assert [c.name for c in order] == ["b", "a"]

@@ -323,3 +323,35 @@ def test_no_retry_after_makes_it_raise_and_none_is_negative(value: bytes) -> Non
 
 def test_a_retry_after_of_thousands_of_digits_is_endless() -> None:
     assert read_seconds(b"9" * 5000) == math.inf
+
+
+def test_an_explanation_calls_actions_and_faults_by_their_documented_words() -> None:
+    assert [action.value for action in Action] == ["deliver", "next", "again", "stop"]
+    assert {kind.name: judge_fault(kind).reason for kind in FaultKind} == {
+        "CONNECT": "connect",
+        "NAME": "dns",
+        "CERTIFICATE": "certificate",
+        "TIMEOUT": "timeout",
+        "DISCONNECT": "disconnect",
+        "PROTOCOL": "protocol",
+        "NO_CONNECTION": "no_connection",
+    }
+    assert SUCCESS.reason == "ok"
+
+
+def test_half_of_a_wording_is_no_missing_entitlement() -> None:
+    """A request that is too long says something like it, and is the client's to shorten."""
+    too_long = ErrorInfo("invalid_request_error", "prompt is too long for long context requests")
+    assert row(judge(400, (), too_long)) == THE_REQUEST
+    no_credit = ErrorInfo("invalid_request_error", "extra usage is off")
+    assert row(judge(400, (), no_credit)) == THE_REQUEST
+
+
+def test_a_403_that_speaks_of_oauth_is_about_the_login_whatever_its_type() -> None:
+    said = ErrorInfo("invalid_request_error", "This OAuth token may not be used here.")
+    assert row(judge(403, (), said)) == REFUSED
+
+
+def test_an_early_billing_error_is_the_accounts_even_when_it_names_a_model() -> None:
+    said = ErrorInfo("billing_error", "no credit for this model")
+    assert row(judge_early_error(said)) == REFUSED

@@ -128,6 +128,7 @@ async def test_a_fault_and_a_client_that_left_are_told_from_a_good_end(
         assert ends == ["disconnect", "complete", "left"]
 
 
+@pytest.mark.promise("X4")
 async def test_lines_cannot_be_forged(autojump_clock: object) -> None:
     """Control characters in a path, headers, the model and an upstream's error (X4)."""
     nasty = '\u2028\x85 "},\x1b[2J\\r\\n'

@@ -166,6 +166,7 @@ async def small(tmp_path: Path) -> AsyncGenerator[Live, None]:
         yield live
 
 
+@pytest.mark.promise("C4")
 @pytest.mark.parametrize("framing", [b"Content-Length: 10000000000", b"Transfer-Encoding: chunked"])
 async def test_a_body_past_the_limit_is_refused_while_it_is_uploaded(
     small: Live, framing: bytes, caplog: pytest.LogCaptureFixture
@@ -193,6 +194,7 @@ async def test_a_body_past_the_limit_is_refused_while_it_is_uploaded(
     assert crashes(caplog) == []
 
 
+@pytest.mark.promise("C4")
 async def test_an_endless_upload_is_cut_in_the_end(small: Live) -> None:
     """The patience for a client that has its answer is bounded in bytes and seconds."""
     async with await small.connect() as wire:
@@ -202,6 +204,7 @@ async def test_an_endless_upload_is_cut_in_the_end(small: Live) -> None:
                 await wire.stream.send_all(b"x" * 1_000_000)
 
 
+@pytest.mark.promise("C4")
 async def test_the_limit_itself_is_allowed(small: Live) -> None:
     assert (await small.ask("POST", "/v1/messages", body=b"x" * 100_000)).status == 200
     assert (await small.ask("POST", "/v1/messages", body=b"x" * 100_001)).status == 413
@@ -236,6 +239,7 @@ async def test_a_refused_head_is_never_told_to_go_on(small: Live, head: bytes, s
     assert small.upstream.requests == []
 
 
+@pytest.mark.promise("C4")
 async def test_bodies_past_the_common_bound_are_told_to_come_again(tmp_path: Path) -> None:
     config = "[server]\nmax_inflight_bytes = 100000\n"
     async with serving(tmp_path, config) as live:
@@ -255,6 +259,7 @@ async def test_bodies_past_the_common_bound_are_told_to_come_again(tmp_path: Pat
         assert len(live.upstream.requests) == 2
 
 
+@pytest.mark.promise("C3")
 async def test_slow_heads_do_not_delay_others(live: Live) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(200):

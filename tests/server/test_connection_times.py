@@ -47,6 +47,7 @@ async def dribble(stream: trio.abc.Stream, data: bytes, pause: float) -> None:
             await trio.sleep(pause)
 
 
+@pytest.mark.promise("C3")
 @pytest.mark.parametrize("pause", [0.1, 1.0, 4.9])
 async def test_a_head_has_five_seconds_however_it_dribbles(
     program: RunningProgram, autojump_clock: object, pause: float
@@ -63,6 +64,7 @@ async def test_a_head_has_five_seconds_however_it_dribbles(
     assert (received.status, received.header("connection")) == (408, "close")
 
 
+@pytest.mark.promise("C3")
 async def test_the_second_head_has_five_seconds_too(
     program: RunningProgram, autojump_clock: object
 ) -> None:
@@ -101,6 +103,7 @@ async def test_an_idle_connection_ends_after_five_minutes(
     assert trio.current_time() - began == pytest.approx(300, abs=1)
 
 
+@pytest.mark.promise("C3")
 async def test_a_slow_body_is_refused_after_a_minute_of_silence(
     program: RunningProgram, autojump_clock: object
 ) -> None:
@@ -130,6 +133,7 @@ async def test_a_slow_body_of_an_own_route_is_refused(
     assert trio.current_time() - began <= 61
 
 
+@pytest.mark.promise("C1")
 async def test_a_client_that_stops_reading_is_cut_after_a_minute(autojump_clock: object) -> None:
     upstream = ScriptedUpstream(Answer(parts=(Send(b"x" * 1_000_000), Stall())))
     async with program_in_memory(ACCOUNT, upstream) as program:
@@ -147,6 +151,7 @@ async def test_a_client_that_stops_reading_is_cut_after_a_minute(autojump_clock:
         assert program.parts.door.ports.budget.held == 0
 
 
+@pytest.mark.promise("C1")
 async def test_a_client_that_reads_slowly_is_not_cut(autojump_clock: object) -> None:
     """At a kilobyte a second a body of 200 kB takes minutes, and arrives."""
     upstream = ScriptedUpstream(Answer(body=b"x" * 200_000))

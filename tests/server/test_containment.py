@@ -134,6 +134,7 @@ ATTACKS: dict[str, tuple[bytes, set[int | None]]] = {
 }
 
 
+@pytest.mark.promise("C5", "C6")
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_an_attack_ends_its_own_connection_at_most(
     name: str, live: Live, caplog: pytest.LogCaptureFixture
@@ -158,6 +159,7 @@ async def test_an_attack_ends_its_own_connection_at_most(
     assert crashes(caplog) == []
 
 
+@pytest.mark.promise("C6")
 @pytest.mark.parametrize(
     "name", ["a header of 70 kB", "1500 headers", "a URL of 70 kB", "a TLS hello", "two Hosts"]
 )
@@ -182,6 +184,7 @@ PHASES = {
 }
 
 
+@pytest.mark.promise("C2")
 @pytest.mark.parametrize(
     ("lane", "how"),
     [("express", "reset"), ("express", "close"), ("express", "half-close"), ("reference", "close")],
@@ -222,6 +225,7 @@ async def test_a_client_that_leaves_is_noticed_in_every_phase(
     assert live.program.parts.door.ports.budget.held == 0
 
 
+@pytest.mark.promise("C2", "A8")
 @pytest.mark.usefixtures("lane")
 async def test_a_reset_in_the_middle_of_a_stream_leaves_nothing(
     live: Live, caplog: pytest.LogCaptureFixture
@@ -236,6 +240,7 @@ async def test_a_reset_in_the_middle_of_a_stream_leaves_nothing(
     assert crashes(caplog) == []
 
 
+@pytest.mark.promise("C2", "A8")
 @pytest.mark.usefixtures("lane")
 async def test_twenty_pipelined_streams_and_a_reset_leave_nothing(
     live: Live, caplog: pytest.LogCaptureFixture
@@ -249,6 +254,7 @@ async def test_twenty_pipelined_streams_and_a_reset_leave_nothing(
     assert crashes(caplog) == []
 
 
+@pytest.mark.promise("C2")
 async def test_fifty_resets_at_once_do_no_harm(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -260,6 +266,7 @@ async def test_fifty_resets_at_once_do_no_harm(
     assert crashes(caplog) == []
 
 
+@pytest.mark.promise("C6")
 @pytest.mark.usefixtures("lane")
 async def test_a_bad_chunk_while_the_answer_waits_ends_that_request(
     live: Live, caplog: pytest.LogCaptureFixture
@@ -291,6 +298,7 @@ async def test_a_bug_of_ours_is_answered_and_logged_and_ends_nothing_else(
     assert (await live.ask("GET", "/health")).status == 200
 
 
+@pytest.mark.promise("C6")
 async def test_a_crash_of_the_connection_itself_ends_nothing_else(
     live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

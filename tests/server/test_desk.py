@@ -65,6 +65,7 @@ class Office:
         raise AssertionError(f"nobody asked for {base_url}")
 
 
+@pytest.mark.promise("A5")
 async def test_a_dispatcher_that_does_not_answer_is_a_529_at_the_deadline(
     autojump_clock: object,
 ) -> None:

@@ -195,6 +195,7 @@ async def test_an_unusable_proxy_variable_is_a_fault_and_nothing_goes_out() -> N
     assert "word" not in str(caught.value)
 
 
+@pytest.mark.promise("U1")
 async def test_a_certificate_for_another_name_is_refused() -> None:
     async with tunnel() as (_, url, _scripted):
         environment = {"HTTPS_PROXY": url}
@@ -214,6 +215,7 @@ async def test_a_peer_that_does_not_speak_tls_is_told_from_a_bad_certificate() -
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("U1")
 async def test_a_peer_that_says_nothing_ends_in_the_connect_timeout() -> None:
     listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
     url = f"https://127.0.0.1:{listening[0].socket.getsockname()[1]}"

@@ -142,6 +142,7 @@ lines = st.sampled_from(
 )
 
 
+@pytest.mark.promise("C6")
 @given(st.lists(lines, max_size=5), st.integers(0, 10_000), st.binary(max_size=3))
 @example([], 0, b"")
 def test_nothing_is_read_that_the_other_parser_refuses_or_reads_differently(

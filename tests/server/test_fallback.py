@@ -177,6 +177,7 @@ async def test_without_a_fallback_the_client_gets_the_accounts_own_answer(
     assert foreign_requests(server) == []
 
 
+@pytest.mark.promise("X6")
 @pytest.mark.parametrize("config", [TO_OPENAI, TO_GEMINI, TO_COMPATIBLE])
 async def test_nothing_of_the_client_and_of_the_accounts_reaches_a_provider(
     config: str, autojump_clock: object
@@ -313,6 +314,7 @@ async def test_a_limited_provider_is_left_alone_for_as_long_as_it_said(
         assert available["state"] == "available"
 
 
+@pytest.mark.promise("U4")
 async def test_a_client_hears_something_while_a_provider_thinks(autojump_clock: object) -> None:
     """A minute before the head, and another before the first content."""
 

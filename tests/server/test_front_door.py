@@ -70,6 +70,7 @@ async def ask(
         return await wire.answer(to_head=method == "HEAD")
 
 
+@pytest.mark.promise("X2")
 @pytest.mark.parametrize("kind", FOREIGN)
 async def test_a_foreign_host_or_page_is_refused_on_every_route(
     kind: str, live: Live, caplog: pytest.LogCaptureFixture
@@ -117,6 +118,7 @@ async def test_a_forwarded_request_is_not_of_this_machine(live: Live, name: str)
         assert (answered.status == 401) == expected, (method, target)
 
 
+@pytest.mark.promise("X1")
 async def test_with_a_token_every_route_but_liveness_asks_for_it(tmp_path: Path) -> None:
     async with serving(tmp_path, TOKEN) as live:
         for method, target in ROUTES:
@@ -128,6 +130,7 @@ async def test_with_a_token_every_route_but_liveness_asks_for_it(tmp_path: Path)
         assert live.upstream.requests == []
 
 
+@pytest.mark.promise("X1")
 @pytest.mark.parametrize(
     "header",
     [("x-api-key", "sesame"), ("Authorization", "bearer sesame"), ("x-supervisor-key", "sesame")],
@@ -145,6 +148,7 @@ async def test_the_token_opens_management_and_the_relay(
     assert b"sesame" not in b"".join(value for _, value in seen.headers)
 
 
+@pytest.mark.promise("X2")
 @pytest.mark.parametrize(
     "media_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 )
@@ -172,6 +176,7 @@ async def test_the_absolute_form_is_told_what_to_set_instead(live: Live) -> None
     assert live.upstream.requests == []
 
 
+@pytest.mark.promise("C4")
 async def test_a_declared_body_past_the_limit_is_refused_in_the_dialect_asked(
     tmp_path: Path,
 ) -> None:

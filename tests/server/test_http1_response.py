@@ -152,6 +152,7 @@ firsts = st.sampled_from(
 )
 
 
+@pytest.mark.promise("C6")
 @given(
     firsts,
     st.lists(fields, max_size=4),

@@ -49,6 +49,7 @@ async def test_a_body_is_taken_in_whole_and_held_until_it_is_released() -> None:
     assert (body.content, budget.held) == (b"", 0)
 
 
+@pytest.mark.promise("C4")
 @pytest.mark.parametrize(
     ("uploading", "status"),
     [
@@ -90,6 +91,7 @@ async def test_a_cancelled_intake_leaves_nothing(autojump_clock: object) -> None
     assert budget.held == 0
 
 
+@pytest.mark.promise("C4")
 async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_size() -> None:
     size = 100_000
     body = Body(BodyBudget(lambda: size))

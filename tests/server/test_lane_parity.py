@@ -179,6 +179,7 @@ def alike(corpus: Mapping[str, bytes]) -> dict[str, Any]:
     return by_express
 
 
+@pytest.mark.promise("C6")
 def test_doubtful_heads_of_relayed_endpoints_are_answered_alike() -> None:
     """A request-smuggling corpus: each has something behind it that one reader takes for its body
     and another for the next request."""
@@ -317,6 +318,7 @@ requests = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.promise("C6")
 @pytest.mark.sweep
 @pytest.mark.timeout(900)
 @settings(

@@ -63,6 +63,7 @@ async def herd(size: int = HERD) -> tuple[Arrivals, list[float], list[dict[str, 
         return second, took, await lines(program), left
 
 
+@pytest.mark.promise("U6")
 @pytest.mark.sweep
 @pytest.mark.timeout(300)
 async def test_the_second_account_of_a_herd_sees_a_ramp_and_all_are_served(
@@ -79,6 +80,7 @@ async def test_the_second_account_of_a_herd_sees_a_ramp_and_all_are_served(
     assert all(float(str(line["ms_queue"])) > 0 for line in waited)
 
 
+@pytest.mark.promise("U6", control=True)
 async def test_without_the_ramp_it_would_be_the_whole_herd(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +147,7 @@ async def waited_out(accounts: int, size: int) -> tuple[Arrivals, list[int]]:
     return back, got
 
 
+@pytest.mark.promise("U6")
 async def test_who_waited_for_the_only_account_comes_back_bit_by_bit(
     autojump_clock: object,
 ) -> None:
@@ -154,6 +157,7 @@ async def test_who_waited_for_the_only_account_comes_back_bit_by_bit(
     assert back.moments[-1] - back.moments[0] < RAMP_SECONDS
 
 
+@pytest.mark.promise("U6", control=True)
 async def test_without_the_ramp_all_who_waited_would_be_back_at_once(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

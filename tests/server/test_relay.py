@@ -57,6 +57,7 @@ async def lines(program: RunningProgram) -> list[dict[str, object]]:
     return found
 
 
+@pytest.mark.promise("U2")
 @pytest.mark.parametrize(
     "failure",
     [
@@ -105,6 +106,7 @@ async def test_an_error_about_the_request_is_forwarded_at_once(
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.promise("U6")
 async def test_when_all_fail_the_first_answer_is_forwarded_with_the_true_retry_after(
     autojump_clock: object,
 ) -> None:
@@ -125,6 +127,7 @@ async def test_when_all_fail_the_first_answer_is_forwarded_with_the_true_retry_a
     assert len(upstream.requests) == 2
 
 
+@pytest.mark.promise("U6")
 async def test_a_cooled_account_serves_again_after_exactly_its_retry_after(
     autojump_clock: object,
 ) -> None:
@@ -140,6 +143,7 @@ async def test_a_cooled_account_serves_again_after_exactly_its_retry_after(
         assert (await ask(program)).status == 200
 
 
+@pytest.mark.promise("U6")
 async def test_a_fifty_times_repeated_limit_does_not_climb_the_ladder(
     autojump_clock: object,
 ) -> None:
@@ -154,6 +158,7 @@ async def test_a_fifty_times_repeated_limit_does_not_climb_the_ladder(
         assert (await ask(program)).status == 200
 
 
+@pytest.mark.promise("U7")
 async def test_an_overload_is_tried_twice_more_on_the_same_account(
     autojump_clock: object,
 ) -> None:
@@ -166,6 +171,7 @@ async def test_an_overload_is_tried_twice_more_on_the_same_account(
     assert [seen.credential for seen in upstream.requests] == ["key-first"] * 3
 
 
+@pytest.mark.promise("U7")
 async def test_an_overload_that_stays_is_forwarded_and_benches_nobody(
     autojump_clock: object,
 ) -> None:
@@ -182,6 +188,7 @@ async def test_an_overload_that_stays_is_forwarded_and_benches_nobody(
     assert {account["state"] for account in accounts["accounts"]} == {"available"}
 
 
+@pytest.mark.promise("U3")
 async def test_a_stream_that_breaks_after_its_first_content_is_broken_off_visibly(
     autojump_clock: object,
 ) -> None:
@@ -199,6 +206,7 @@ async def test_a_stream_that_breaks_after_its_first_content_is_broken_off_visibl
     assert (line["terminal"], line["status"]) == ("upstream_closed", 200)
 
 
+@pytest.mark.promise("U4")
 async def test_a_silent_stream_is_broken_off_at_the_idle_timeout(autojump_clock: object) -> None:
     """170 s of silence pass, 180 s are the end; nothing is added to a passed-on stream."""
     upstream = ScriptedUpstream()
@@ -215,6 +223,7 @@ async def test_a_silent_stream_is_broken_off_at_the_idle_timeout(autojump_clock:
     assert line["terminal"] == "stall"
 
 
+@pytest.mark.promise("U4")
 async def test_an_upstream_that_never_answers_is_given_up_at_the_response_timeout(
     autojump_clock: object,
 ) -> None:
@@ -254,6 +263,7 @@ def whole_with(answer: Answer, parts: list[object]) -> Answer:
     return Answer(status=answer.status, headers=answer.headers, parts=tuple(parts))  # type: ignore[arg-type]
 
 
+@pytest.mark.promise("U1")
 async def test_no_upstream_at_all_is_a_502_that_says_so(autojump_clock: object) -> None:
     """Our own answer, in the dialect's shape, only because there is no upstream's to forward."""
     upstream = ScriptedUpstream()
@@ -267,6 +277,7 @@ async def test_no_upstream_at_all_is_a_502_that_says_so(autojump_clock: object) 
     assert "could not be reached" in document["error"]["message"]
 
 
+@pytest.mark.promise("C2")
 @pytest.mark.parametrize("phase", ["waiting", "between events"])
 async def test_a_client_that_leaves_closes_its_upstream_within_a_second(
     phase: str, autojump_clock: object
@@ -344,6 +355,7 @@ async def test_other_paths_go_to_the_first_account_and_are_never_repeated(
     assert [seen.path for seen in upstream.requests] == ["/v1/files"]
 
 
+@pytest.mark.promise("U7")
 async def test_attempts_are_limited_where_that_is_configured(autojump_clock: object) -> None:
     """`max_attempts` caps all of them."""
     upstream = ScriptedUpstream()
@@ -365,6 +377,7 @@ async def test_nobody_waits_for_an_attempt_that_he_may_not_make(autojump_clock: 
         upstream.script("key-first", rate_limited(retry_after=1), then=text_message("back"))
 
 
+@pytest.mark.promise("U3")
 async def test_a_break_in_the_body_of_an_ordinary_answer_is_passed_on_as_a_break(
     autojump_clock: object,
 ) -> None:
@@ -403,6 +416,7 @@ class Milestone:
         self.passed += 1
 
 
+@pytest.mark.promise("C1")
 async def test_a_client_that_reads_slowly_slows_its_upstream_down(autojump_clock: object) -> None:
     """Back-pressure end to end: of ten megabytes hardly one is under way while nobody reads."""
     milestone = Milestone()
@@ -423,6 +437,7 @@ async def test_a_client_that_reads_slowly_slows_its_upstream_down(autojump_clock
     assert len(answer.body) == 160 * len(piece)
 
 
+@pytest.mark.promise("C1")
 async def test_a_client_that_stops_reading_for_a_minute_is_let_go(autojump_clock: object) -> None:
     """Its upstream ends with it, and the line says that the client left."""
     piece = event("content_block_delta", {"type": "content_block_delta", "text": "x" * 64_000})

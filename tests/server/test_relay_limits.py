@@ -70,6 +70,7 @@ def touched(upstream: ScriptedUpstream) -> list[str]:
     return [(seen.credential or "").removeprefix("key-") for seen in upstream.requests]
 
 
+@pytest.mark.promise("U6")
 async def test_a_spent_window_rests_until_its_reset_and_no_longer(autojump_clock: object) -> None:
     """P3: not the retry-after of days, but the five-hour window's own end."""
     upstream = ScriptedUpstream()
@@ -94,6 +95,7 @@ async def test_a_reset_in_a_month_benches_no_longer_than_its_window(autojump_clo
         assert (await ask(program)).status == 200
 
 
+@pytest.mark.promise("U6")
 async def test_an_exhausted_pool_tells_the_true_earliest(autojump_clock: object) -> None:
     """P4: resets in 40, 116 and 300 minutes; 2400 s, and one attempt each for all that ask."""
     upstream = ScriptedUpstream()
@@ -240,6 +242,7 @@ async def test_an_account_behind_another_upstream_is_not_behind_its_limit(
         assert touched(upstream) == ["first", "second", "fourth"]
 
 
+@pytest.mark.promise("U6")
 async def test_a_herd_under_an_egress_limit_touches_two_of_four_accounts(
     autojump_clock: object,
 ) -> None:

@@ -39,6 +39,7 @@ async def serves(program: RunningProgram) -> bool:
     return status == 200
 
 
+@pytest.mark.promise("G1")
 async def test_of_every_broken_file_nothing_is_taken_and_each_mistake_is_named_by_its_path(
     autojump_clock: object,
 ) -> None:
@@ -74,6 +75,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.promise("G1")
 @pytest.mark.sweep
 @settings(
     max_examples=rounds(quick=15, full=300),
@@ -114,6 +116,7 @@ def _is_toml(text: str) -> bool:
     return True
 
 
+@pytest.mark.promise("G1")
 @pytest.mark.parametrize("seconds", [1.0, 30.0])
 async def test_reading_the_same_again_changes_nothing(
     seconds: float, autojump_clock: object

@@ -66,6 +66,7 @@ async def test_a_refusal_is_an_answer_too(scene: Scene) -> None:
     assert json.loads(body) == {"error": "invalid_grant"}
 
 
+@pytest.mark.promise("X6")
 async def test_a_redirect_is_not_followed(scene: Scene) -> None:
     """X6: a token goes to the configured place and nowhere else."""
     scene.upstream.default(Answer(status=307, headers=(("location", f"{scene.url}/elsewhere"),)))

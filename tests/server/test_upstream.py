@@ -135,6 +135,7 @@ async def test_a_kept_connection_that_died_is_replaced_without_a_word() -> None:
     assert first == again != fresh
 
 
+@pytest.mark.promise("U2")
 async def test_a_fresh_connection_that_closes_is_a_fault_and_not_tried_again() -> None:
     """The request may have been read: whether to repeat it is the relay's decision."""
     scripted = ScriptedUpstream()
@@ -145,6 +146,7 @@ async def test_a_fresh_connection_that_closes_is_a_fault_and_not_tried_again() -
     assert len(scripted.requests) == 1
 
 
+@pytest.mark.promise("U8", "X6")
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     """A credential goes to its own host only."""
     scripted = ScriptedUpstream()
@@ -155,6 +157,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     assert len(scripted.requests) == 1
 
 
+@pytest.mark.promise("U1")
 async def test_refused_connections_and_unknown_names_are_told_apart() -> None:
     """For the log and the client's message."""
     listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -164,6 +167,7 @@ async def test_refused_connections_and_unknown_names_are_told_apart() -> None:
     assert (await fault_of("http://nowhere.invalid")).kind is FaultKind.NAME
 
 
+@pytest.mark.promise("U1")
 async def test_a_certificate_that_does_not_verify_is_its_own_kind() -> None:
     """Until its authority is given by `ca_file`."""
     authority = trustme.CA()
@@ -196,6 +200,7 @@ async def test_more_requests_than_connections_wait_and_then_are_refused() -> Non
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("X6")
 async def test_proxies_of_the_environment_are_honoured_except_for_loopback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -220,6 +225,7 @@ async def cancelled_at_random(upstream: Upstream, rng: random.Random, rounds: in
             await read(upstream)
 
 
+@pytest.mark.promise("A8")
 @pytest.mark.sweep
 @pytest.mark.parametrize("secured", [False, True])
 async def test_cancelled_requests_under_a_contended_limit_leak_nothing(secured: bool) -> None:
@@ -252,6 +258,7 @@ async def test_cancelled_requests_under_a_contended_limit_leak_nothing(secured: 
         assert open_descriptors() <= descriptors
 
 
+@pytest.mark.promise("A8", control=True)
 async def test_control_a_contended_pool_of_httpx_itself_dies_under_cancellation() -> None:
     """Why nobody ever waits in httpx's pool. Should this fail one day, httpx has mended it."""
     scripted = ScriptedUpstream()

@@ -123,6 +123,7 @@ async def test_idle_connections_are_closed_without_another_request(autojump_cloc
         await scripted.wait_until_closed()
 
 
+@pytest.mark.promise("T1")
 async def test_after_a_suspend_no_connection_of_before_is_used(autojump_clock: object) -> None:
     """The monotonic clock stood still while the machine slept; the wall clock did not."""
     clock = Clock()
@@ -185,6 +186,7 @@ async def test_an_answer_that_is_left_early_ends_its_connection(autojump_clock: 
 # ---------------------------------------------------------------------------- what is tried again
 
 
+@pytest.mark.promise("U2")
 async def test_a_kept_connection_that_dies_unheard_is_replaced_by_a_new_one_once(
     autojump_clock: object,
 ) -> None:
@@ -208,6 +210,7 @@ async def test_a_kept_connection_that_dies_unheard_is_replaced_by_a_new_one_once
         assert (upstream.pool.idle, upstream.in_use) == (0, 0)
 
 
+@pytest.mark.promise("U2")
 async def test_a_kept_connection_that_dies_after_one_byte_is_not_replaced(
     autojump_clock: object,
 ) -> None:
@@ -221,6 +224,7 @@ async def test_a_kept_connection_that_dies_after_one_byte_is_not_replaced(
 # ------------------------------------------------------------------------------------- answers
 
 
+@pytest.mark.promise("U8")
 async def test_interim_responses_are_skipped_and_endless_ones_are_not(
     autojump_clock: object,
 ) -> None:
@@ -231,6 +235,7 @@ async def test_interim_responses_are_skipped_and_endless_ones_are_not(
         assert (await fault_of(upstream)).kind is FaultKind.PROTOCOL
 
 
+@pytest.mark.promise("U8")
 async def test_trailers_end_a_body_and_the_connection_goes_on(autojump_clock: object) -> None:
     answer = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -345,6 +350,7 @@ async def test_nothing_in_a_request_can_begin_a_line_of_its_own(
         assert (upstream.pool.idle, upstream.in_use) == (0, 0)
 
 
+@pytest.mark.promise("U8", "X6")
 async def test_a_request_cannot_name_another_host_or_length(autojump_clock: object) -> None:
     """What goes out on a connection is for the host that it was opened to."""
     heard: list[bytes] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 
 from actors.runtime import Context, Run
@@ -57,6 +58,7 @@ async def run_with(state: Path, wrap: Callable[[Run], Run]) -> list[dict[str, ob
     return actors
 
 
+@pytest.mark.promise("A1")
 async def test_no_client_is_refused_or_cut_when_the_acceptor_crashes_at_any_await(
     tmp_path: Path,
 ) -> None:
@@ -74,6 +76,7 @@ async def test_no_client_is_refused_or_cut_when_the_acceptor_crashes_at_any_awai
         assert {name for name, count in restarts.items() if count} <= {"front-end"}
 
 
+@pytest.mark.promise("A1")
 async def test_streams_go_on_while_the_acceptor_is_down(tmp_path: Path) -> None:
     """It crashes right after it took the first connections; their streams end whole."""
 

@@ -34,6 +34,7 @@ from tests.kit.http_client import MemoryClient, Received
 from tests.kit.logins import SETTINGS, login, login_file, login_path
 from tests.kit.memory_credentials import MemoryCredentials
 from tests.kit.program import RunningProgram, program_in_memory, wall_time, wrapped_actors
+from tests.kit.promises import Measured
 
 CONFIG = """
 [[account]]
@@ -197,10 +198,11 @@ async def points_of(name: str) -> int:
     return points[0]
 
 
+@pytest.mark.promise("A1")
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", AWAITING)
 async def test_no_request_is_lost_when_an_actor_crashes_at_any_of_its_awaits(
-    name: str, autojump_clock: object
+    name: str, autojump_clock: object, measured: Measured
 ) -> None:
     """Every await of the work; of an actor that only sleeps on, the first ones stand for all."""
     points = await points_of(name)
@@ -209,8 +211,11 @@ async def test_no_request_is_lost_when_an_actor_crashes_at_any_of_its_awaits(
     for nth in range(1, min(points, most) + 1):
         crashed = await run_with(name, lambda run, nth=nth: crash_at(run, nth))  # type: ignore[misc]
         assert crashed == {name}
+    visited = min(points, most)
+    measured("A1", f"awaits of {name} crashed at", visited, f"of {points}")
 
 
+@pytest.mark.promise("A1")
 @pytest.mark.parametrize("name", ["dispatcher", "account/first", "config-watcher"])
 async def test_whom_requests_depend_on_waits_for_nothing_but_its_next_message(
     name: str, autojump_clock: object
@@ -219,6 +224,7 @@ async def test_whom_requests_depend_on_waits_for_nothing_but_its_next_message(
     assert await points_of(name) == 0
 
 
+@pytest.mark.promise("A1")
 @pytest.mark.timeout(150)
 async def test_no_request_is_lost_when_an_account_crashes_before_it_tells_what_it_published(
     autojump_clock: object,
@@ -230,6 +236,7 @@ async def test_no_request_is_lost_when_an_account_crashes_before_it_tells_what_i
         assert crashed == {name}
 
 
+@pytest.mark.promise("A1")
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", READS_MESSAGES)
 async def test_no_request_is_lost_when_an_actor_crashes_on_any_message(

@@ -14,6 +14,7 @@ from server.scripted import ScriptedLogins
 from tests.kit.login_keepers import Endpoint, Ours, Pace, SharedFile
 from tests.kit.logins import login_file
 from tests.kit.program import wall_time
+from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 
 CALLERS = 100
@@ -44,18 +45,22 @@ async def callers_at_once(seed: int) -> tuple[ScriptedLogins, list[str], str]:
     return logins, got, file.tokens()["accessToken"]
 
 
+@pytest.mark.promise("K1")
 @pytest.mark.sweep
 @pytest.mark.timeout(1200)
 async def test_a_hundred_callers_cause_one_renewal_and_all_get_the_new_token(
-    autojump_clock: object,
+    autojump_clock: object, measured: Measured
 ) -> None:
     for seed in range(rounds(quick=5, full=1000)):
         logins, got, token = await callers_at_once(seed)
         assert len(logins.calls) == 1, seed
         assert got == [token] * CALLERS, seed
         assert logins.reused == [], seed
+    seeds = rounds(quick=5, full=1000)
+    measured("K1", "renewals for a hundred callers at once", 1, rounds=seeds)
 
 
+@pytest.mark.promise("K1", control=True)
 async def test_callers_who_each_renew_for_themselves_lose_the_login(
     autojump_clock: object,
 ) -> None:

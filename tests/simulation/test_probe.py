@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import trio
 
 from actors.runtime import Run
@@ -49,6 +50,7 @@ async def run_with(wrap: Callable[[Run], Run]) -> tuple[int, int, list[str]]:
     return upstream.requests_total, status["in_flight"], crashed
 
 
+@pytest.mark.promise("A1")
 async def test_whenever_it_crashes_readings_come_and_no_question_is_put_twice(
     autojump_clock: object,
 ) -> None:

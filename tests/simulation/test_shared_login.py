@@ -13,6 +13,7 @@ from server.scripted import ScriptedLogins
 from tests.kit.login_keepers import Endpoint, Ours, Pace, SharedFile, standing_in
 from tests.kit.logins import login_file
 from tests.kit.program import wall_time
+from tests.kit.promises import Measured
 from tests.kit.rounds import SWEEPING, rounds
 
 EXPIRIES = 2
@@ -78,10 +79,11 @@ def expired(file: SharedFile) -> tuple[bytes, bytes]:
     )
 
 
+@pytest.mark.promise("K1")
 @pytest.mark.sweep
 @pytest.mark.timeout(1200)
 async def test_no_interleaving_of_three_processes_sends_a_used_token(
-    autojump_clock: object,
+    autojump_clock: object, measured: Measured
 ) -> None:
     """At an endpoint that would revoke the login for that."""
     refreshes = 0
@@ -91,11 +93,17 @@ async def test_no_interleaving_of_three_processes_sends_a_used_token(
         assert ending.reused == 0, seed
         refreshes += ending.refreshes
     assert refreshes > 0
+    seeds = rounds(quick=4, full=1000)
+    measured("K1", "used tokens sent by three processes", 0, rounds=seeds)
+    measured("K1", "renewals by three processes", refreshes, rounds=seeds)
 
 
+@pytest.mark.promise("K1")
 @pytest.mark.sweep
 @pytest.mark.timeout(1200)
-async def test_no_suspend_that_makes_a_lock_stale_loses_a_login(autojump_clock: object) -> None:
+async def test_no_suspend_that_makes_a_lock_stale_loses_a_login(
+    autojump_clock: object, measured: Measured
+) -> None:
     """Then a used token may be sent; nobody takes the refusal for the end, or overwrites a newer
     one."""
     reused = 0
@@ -105,8 +113,10 @@ async def test_no_suspend_that_makes_a_lock_stale_loses_a_login(autojump_clock: 
         reused += ending.reused
     if SWEEPING:
         assert reused > 0, "no suspend was at a bad moment: this shows nothing"
+    measured("K1", "logins lost over suspends", 0, rounds=rounds(quick=4, full=1000))
 
 
+@pytest.mark.promise("K1", control=True)
 @pytest.mark.parametrize("suspends", [0.0, SUSPENDS])
 async def test_without_lock_and_comparison_logins_are_lost(
     suspends: float, autojump_clock: object

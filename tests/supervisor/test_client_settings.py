@@ -168,6 +168,7 @@ def test_a_file_that_was_not_there_goes_again(place: Place) -> None:
     assert place.strangers() == []
 
 
+@pytest.mark.promise("S1")
 def test_a_symbolic_link_is_followed_and_stays(place: Place) -> None:
     real = place.state.parent / "dotfiles.json"
     real.write_bytes(ORIGINAL)
@@ -179,6 +180,7 @@ def test_a_symbolic_link_is_followed_and_stays(place: Place) -> None:
     assert place.file.is_symlink()
 
 
+@pytest.mark.promise("S1")
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o664])
 def test_the_mode_stays(place: Place, mode: int) -> None:
     place.file.write_bytes(ORIGINAL)
@@ -219,6 +221,7 @@ def a_directory(place: Place) -> None:
     place.file.mkdir()
 
 
+@pytest.mark.promise("S2")
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
@@ -252,6 +255,7 @@ class SomebodyElses(SettingsDisk):
         return found and found._replace(owner=54321)
 
 
+@pytest.mark.promise("S2")
 def test_a_file_of_another_user_is_left_and_said(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +266,7 @@ def test_a_file_of_another_user_is_left_and_said(
     assert place.file.read_bytes() == ORIGINAL
 
 
+@pytest.mark.promise("S2")
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
 def test_a_directory_that_may_not_be_written_is_left_and_said(place: Place) -> None:
     place.file.write_bytes(ORIGINAL)
@@ -274,6 +279,7 @@ def test_a_directory_that_may_not_be_written_is_left_and_said(place: Place) -> N
     assert not place.lease.exists()
 
 
+@pytest.mark.promise("S2")
 def test_a_damaged_lease_is_explained_and_nothing_is_touched(place: Place) -> None:
     place.file.write_bytes(ORIGINAL)
     place.point()
@@ -288,6 +294,7 @@ def test_a_damaged_lease_is_explained_and_nothing_is_touched(place: Place) -> No
     assert place.lease.read_bytes() == b'{"version": 1'
 
 
+@pytest.mark.promise("S2")
 def test_a_file_that_broke_meanwhile_is_left_until_it_can_be_read(place: Place) -> None:
     place.file.write_bytes(ORIGINAL)
     place.point()
@@ -303,6 +310,7 @@ def test_a_file_that_broke_meanwhile_is_left_until_it_can_be_read(place: Place) 
 # ----------------------------------------------------------------------------- other people's edits
 
 
+@pytest.mark.promise("S1")
 def test_what_others_wrote_meanwhile_stays(place: Place) -> None:
     place.file.write_bytes(ORIGINAL)
     place.point()
@@ -487,6 +495,7 @@ def everything(place: Place) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files}
 
 
+@pytest.mark.promise("S3")
 @pytest.mark.sweep
 @pytest.mark.parametrize("before", list(WHOLE)[: rounds(2, 4)])
 @pytest.mark.parametrize("exchanges", [True, False], ids=["exchange", "rename"])
@@ -524,6 +533,7 @@ def test_a_death_at_any_step_is_repaired_to_the_original(
     raise AssertionError("it never came to an end")
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for-ever"])
 @pytest.mark.parametrize("exchanges", [True, False], ids=["exchange", "rename"])
 @pytest.mark.parametrize("phase", ["point", "release"])
@@ -549,6 +559,7 @@ def test_a_disk_that_fails_at_any_step_costs_no_byte(
     raise AssertionError("it never came to an end")
 
 
+@pytest.mark.promise("S3")
 def test_the_lease_is_on_the_disk_before_the_settings_change(place: Place) -> None:
     place.file.write_bytes(ORIGINAL)
     disk = FaultyDisk()
@@ -559,6 +570,7 @@ def test_the_lease_is_on_the_disk_before_the_settings_change(place: Place) -> No
     assert "sync" in disk.steps[lease_done:exchanged]
 
 
+@pytest.mark.promise("S3", control=True)
 def test_without_the_lease_first_a_death_would_leave_the_client_pointed(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

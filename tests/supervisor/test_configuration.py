@@ -308,6 +308,7 @@ def test_a_login_of_claude_code_keeps_accounts_of_the_environment_away(
     assert loaded.accounts_from == ()
 
 
+@pytest.mark.promise("X6")
 def test_a_token_for_another_server_is_not_sent_to_our_upstream(files: Files) -> None:
     loaded = files.load(
         "",

@@ -120,6 +120,7 @@ def assert_unharmed(outcome: Outcome) -> None:
     assert outcome.siblings == ["+before", "+after"], "nobody else was restarted"
 
 
+@pytest.mark.promise("A1")
 async def test_a_crash_at_any_await_loses_nothing_and_repeats_nothing(
     autojump_clock: MockClock,
 ) -> None:
@@ -141,6 +142,7 @@ async def test_a_crash_at_any_await_loses_nothing_and_repeats_nothing(
     assert not beyond.crashed
 
 
+@pytest.mark.promise("A1")
 @pytest.mark.parametrize("nth", range(1, 7))
 async def test_a_crash_on_any_message_loses_nothing(nth: int, autojump_clock: MockClock) -> None:
     outcome = await play(crash_on_message(ledger, nth))
@@ -148,6 +150,7 @@ async def test_a_crash_on_any_message_loses_nothing(nth: int, autojump_clock: Mo
     assert_unharmed(outcome)
 
 
+@pytest.mark.promise("A1")
 async def test_a_crash_in_a_question_reaches_its_asker_who_may_ask_again(
     autojump_clock: MockClock,
 ) -> None:
@@ -155,6 +158,7 @@ async def test_a_crash_in_a_question_reaches_its_asker_who_may_ask_again(
     assert asked_again == [0, 0, 1, 0, 1, 1]
 
 
+@pytest.mark.promise("A1", control=True)
 async def test_without_redelivery_the_sweep_finds_messages_that_are_lost(
     autojump_clock: MockClock,
 ) -> None:
@@ -168,6 +172,7 @@ async def test_without_redelivery_the_sweep_finds_messages_that_are_lost(
     assert totals == {321, 320, 301, 21}
 
 
+@pytest.mark.promise("A1")
 async def test_a_crash_while_it_waits_for_its_next_message_loses_nothing(
     autojump_clock: MockClock,
 ) -> None:

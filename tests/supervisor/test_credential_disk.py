@@ -17,6 +17,7 @@ import trio
 from protocol import credentials_file, token_file
 from protocol.login import CredentialsLocked, CredentialsUnusable
 from supervisor.credential_disk import RealCredentialDisk
+from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,6 +35,7 @@ def private(path: Path, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.promise("K4")
 async def test_a_file_is_replaced_only_while_it_is_as_it_was(
     disk: RealCredentialDisk, tmp_path: Path
 ) -> None:
@@ -47,6 +49,7 @@ async def test_a_file_is_replaced_only_while_it_is_as_it_was(
     assert (tmp_path / "new" / "b.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.promise("K4")
 async def test_a_file_that_others_can_read_is_neither_read_nor_replaced(
     disk: RealCredentialDisk, tmp_path: Path
 ) -> None:
@@ -175,11 +178,12 @@ def killed_while_writing(path: Path, kind: str, how: str, after: float) -> str |
     return None if number >= newest else f"older than acknowledged: {number} < {newest}"
 
 
+@pytest.mark.promise("K2", "D2")
 @pytest.mark.sweep
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("kind", ["store", "login"])
 def test_a_kill_at_any_moment_leaves_the_last_acknowledged_pair_or_a_newer_one(
-    kind: str, tmp_path: Path
+    kind: str, tmp_path: Path, measured: Measured
 ) -> None:
     """K2, D2: not one file of either kind is torn, blank or older."""
     rng = random.Random(7)
@@ -187,8 +191,12 @@ def test_a_kill_at_any_moment_leaves_the_last_acknowledged_pair_or_a_newer_one(
         assert (
             killed_while_writing(tmp_path / "a.json", kind, "whole", rng.uniform(0, 0.05)) is None
         )
+    for row in ("D2", "K2"):
+        name = f"{kind} files unreadable or stale after a kill"
+        measured(row, name, 0, rounds=rounds(quick=4, full=300))
 
 
+@pytest.mark.promise("K2", "D2", control=True)
 @pytest.mark.sweep
 def test_written_in_place_such_a_kill_tears_the_file(tmp_path: Path) -> None:
     """The control."""

@@ -9,6 +9,7 @@ import pytest
 from supervisor import descriptors
 
 
+@pytest.mark.promise("C8")
 @pytest.mark.parametrize(("limit", "clients"), [(64, 20), (1024, 500), (10, 1), (0, 1)])
 def test_each_client_has_room_for_its_upstream_connection(limit: int, clients: int) -> None:
     assert descriptors.connections_max(limit) == clients

@@ -64,6 +64,7 @@ async def test_a_stop_lets_an_actor_read_its_queue_to_the_end(autojump_clock: Mo
         assert tree.reports == []
 
 
+@pytest.mark.promise("A4")
 async def test_an_actor_that_does_not_stop_is_cancelled_at_its_deadline(
     autojump_clock: MockClock,
 ) -> None:
@@ -75,6 +76,7 @@ async def test_an_actor_that_does_not_stop_is_cancelled_at_its_deadline(
     assert tree.reports == []
 
 
+@pytest.mark.promise("A4")
 async def test_an_actor_that_shields_itself_is_given_up_and_the_stop_goes_on(
     autojump_clock: MockClock,
 ) -> None:

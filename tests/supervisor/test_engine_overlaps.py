@@ -42,6 +42,7 @@ def fails_to_stop(times: int) -> Run:
     return run
 
 
+@pytest.mark.promise("A2")
 async def test_a_crash_in_a_siblings_stop_counts_but_needs_no_second_restart(
     autojump_clock: MockClock,
 ) -> None:
@@ -59,6 +60,7 @@ async def test_a_crash_in_a_siblings_stop_counts_but_needs_no_second_restart(
         assert tree.crash_types == [("a", "Boom"), ("b", "Boom")]
 
 
+@pytest.mark.promise("A2")
 async def test_crashes_in_stops_are_counted_up_to_escalation(autojump_clock: MockClock) -> None:
     log = Log()
     mailbox: Mailbox[Crash] = Mailbox("a")

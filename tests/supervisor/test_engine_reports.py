@@ -65,6 +65,7 @@ async def test_a_message_that_crashes_its_reader_is_given_once_more_if_the_child
         assert tree.reports[-1].while_handling == "Crash"
 
 
+@pytest.mark.promise("X5")
 async def test_a_crash_report_is_one_line_bounded_and_without_credentials(
     autojump_clock: MockClock,
 ) -> None:

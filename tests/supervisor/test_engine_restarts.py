@@ -54,6 +54,7 @@ def ends_once(how: Exit) -> Run:
     return run
 
 
+@pytest.mark.promise("A2")
 @pytest.mark.parametrize(
     ("restart", "how", "strategy"), list(itertools.product(RESTARTS, ENDS, STRATEGIES))
 )
@@ -139,6 +140,7 @@ async def give_up(*groups: GroupSpec) -> tuple[Tree, GaveUp]:
     return tree, caught.value
 
 
+@pytest.mark.promise("A3")
 async def test_an_always_crashing_child_is_started_24_times_before_the_root_gives_up(
     autojump_clock: MockClock,
 ) -> None:
@@ -158,6 +160,7 @@ async def test_an_always_crashing_child_is_started_24_times_before_the_root_give
     assert "bad kept crashing: Boom: at once" in str(gave_up)
 
 
+@pytest.mark.promise("A3")
 async def test_each_back_off_is_at_most_a_fifth_longer_than_its_step(
     autojump_clock: MockClock,
 ) -> None:
@@ -171,6 +174,7 @@ async def test_each_back_off_is_at_most_a_fifth_longer_than_its_step(
     assert len(set(waits)) == len(waits), "the jitter is drawn anew each time"
 
 
+@pytest.mark.promise("A3")
 @pytest.mark.parametrize("strategy", ["rest_for_one", "one_for_all"])
 async def test_the_figures_are_the_same_when_siblings_restart_too(
     strategy: Strategy, autojump_clock: MockClock
@@ -210,6 +214,7 @@ async def test_a_permanent_child_that_keeps_returning_escalates_too(
 # --------------------------------------------------------------------------------- crash in start
 
 
+@pytest.mark.promise("A2")
 async def test_a_child_that_is_not_ready_in_time_has_crashed(autojump_clock: MockClock) -> None:
     log = Log()
     tree, gave_up = await give_up(
@@ -233,6 +238,7 @@ async def test_a_child_that_is_not_ready_in_time_has_crashed(autojump_clock: Moc
     assert gave_up.crash.where.endswith(" in never_ready")
 
 
+@pytest.mark.promise("A2")
 async def test_who_starts_later_waits_until_a_crashing_start_succeeds(
     autojump_clock: MockClock,
 ) -> None:

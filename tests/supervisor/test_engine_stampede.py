@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from random import Random
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +100,7 @@ class Stampede:
         return len(statuses) == len(running) and running == set(self.mailboxes)
 
 
+@pytest.mark.promise("A7")
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),

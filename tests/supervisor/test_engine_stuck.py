@@ -28,6 +28,7 @@ def sleeps_on_notes(seconds: float) -> Run:
     return run
 
 
+@pytest.mark.promise("A6")
 async def test_an_actor_that_leaves_its_messages_lying_is_restarted(
     autojump_clock: MockClock,
 ) -> None:
@@ -51,6 +52,7 @@ async def test_an_actor_that_leaves_its_messages_lying_is_restarted(
         assert len(tree.reports) == 1
 
 
+@pytest.mark.promise("A6")
 async def test_an_actor_that_gets_on_slowly_is_not_stuck(autojump_clock: MockClock) -> None:
     mailbox: Mailbox[Note] = Mailbox("a")
     async with supervised(group(ChildSpec("a", sleeps_on_notes(20), mailbox))) as tree:
@@ -61,6 +63,7 @@ async def test_an_actor_that_gets_on_slowly_is_not_stuck(autojump_clock: MockClo
         assert tree.reports == []
 
 
+@pytest.mark.promise("A6", "T1")
 async def test_being_suspended_makes_nobody_stuck(autojump_clock: MockClock) -> None:
     mailbox: Mailbox[Note] = Mailbox("a")
     async with supervised(group(ChildSpec("a", sleeps_on_notes(4000), mailbox))) as tree:
@@ -73,6 +76,7 @@ async def test_being_suspended_makes_nobody_stuck(autojump_clock: MockClock) -> 
         assert tree.crash_types == [("a", "Stuck")], "the count goes on after the suspension"
 
 
+@pytest.mark.promise("A6")
 async def test_a_stuck_actor_that_cannot_be_cancelled_is_given_up(
     autojump_clock: MockClock,
 ) -> None:

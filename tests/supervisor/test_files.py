@@ -53,6 +53,7 @@ def test_a_link_to_a_file_that_does_not_exist_yet_creates_that_file(tmp_path: Pa
     assert (tmp_path / "real.json").read_bytes() == b"new"
 
 
+@pytest.mark.promise("D1")
 @pytest.mark.parametrize("step", ["os.fsync", "os.fchmod", "pathlib.Path.replace"])
 def test_a_step_that_fails_leaves_the_old_file_and_nothing_beside_it(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,7 @@ def test_a_step_that_fails_leaves_the_old_file_and_nothing_beside_it(
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.promise("D2")
 def test_content_and_directory_are_forced_to_the_disk_in_the_order_that_survives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_any_other_end_is_replaced_and_announced_once(kept: Kept, end: str, tmp_
     assert kept.did == ["announce", "restore"]
 
 
+@pytest.mark.promise("A3")
 def test_a_worker_that_ends_again_and_again_is_given_up_with_70_without_a_busy_loop(
     kept: Kept, caplog: pytest.LogCaptureFixture
 ) -> None:

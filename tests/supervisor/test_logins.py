@@ -107,6 +107,7 @@ async def test_an_account_with_a_login_file_serves_with_its_token_and_the_beta(
         assert granted.access_token not in json.dumps(view)
 
 
+@pytest.mark.promise("K1")
 async def test_a_hundred_requests_that_find_an_expired_token_cause_one_refresh(
     autojump_clock: object,
 ) -> None:
@@ -203,6 +204,7 @@ async def test_a_login_whose_new_token_is_refused_too_rests_and_the_next_account
         assert view["cooldowns"][0]["reason"] == "auth"
 
 
+@pytest.mark.promise("K2")
 async def test_a_dead_login_is_said_once_and_the_others_serve(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,6 +230,7 @@ async def test_a_dead_login_is_said_once_and_the_others_serve(
     assert len(said) == 1
 
 
+@pytest.mark.promise("K2")
 @pytest.mark.parametrize("stored", [True, False])
 async def test_needing_a_login_is_remembered_over_a_restart(
     stored: bool, autojump_clock: object
@@ -247,6 +250,7 @@ async def test_needing_a_login_is_remembered_over_a_restart(
     assert len(world.endpoint.calls) == 1
 
 
+@pytest.mark.promise("K4")
 async def test_another_process_that_was_faster_is_followed_instead_of_being_logged_out(
     autojump_clock: object,
 ) -> None:
@@ -267,6 +271,7 @@ async def test_another_process_that_was_faster_is_followed_instead_of_being_logg
         assert (await world.account("work"))["state"] == "available"
 
 
+@pytest.mark.promise("K3")
 async def test_a_token_endpoint_that_fails_costs_nothing_while_the_old_token_is_good(
     autojump_clock: object,
 ) -> None:
@@ -284,6 +289,7 @@ async def test_a_token_endpoint_that_fails_costs_nothing_while_the_old_token_is_
         assert (await world.account("work"))["counters"]["refreshes"] == 1
 
 
+@pytest.mark.promise("K3")
 async def test_a_token_endpoint_that_hangs_for_one_account_holds_up_no_other(
     autojump_clock: object,
 ) -> None:
@@ -321,6 +327,7 @@ async def test_refusals_in_a_row_disable_a_login_and_faults_in_between_do_not_co
         assert len(world.endpoint.calls) == 6
 
 
+@pytest.mark.promise("T1")
 async def test_a_clock_that_jumps_while_the_machine_sleeps_is_noticed_before_a_request_goes_out(
     autojump_clock: object,
 ) -> None:
@@ -348,6 +355,7 @@ async def test_a_clock_that_jumps_while_the_machine_sleeps_is_noticed_before_a_r
         assert len(world.endpoint.calls) == 2
 
 
+@pytest.mark.promise("K2")
 async def test_a_full_disk_keeps_the_new_pair_until_it_can_be_written_and_nobody_uses_it_before(
     autojump_clock: object,
 ) -> None:
@@ -398,6 +406,7 @@ async def survives_a_crash(nth: int, *, stored: bool) -> bool:
     return left < 0
 
 
+@pytest.mark.promise("K2")
 @pytest.mark.parametrize("stored", [True, False])
 async def test_a_crash_at_any_call_of_the_disk_during_a_renewal_loses_no_login(
     stored: bool, autojump_clock: object
@@ -409,6 +418,7 @@ async def test_a_crash_at_any_call_of_the_disk_during_a_renewal_loses_no_login(
     assert crashes >= 4
 
 
+@pytest.mark.promise("K2")
 async def test_an_answer_that_is_lost_with_its_token_is_said_and_not_hidden(
     autojump_clock: object,
 ) -> None:

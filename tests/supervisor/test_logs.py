@@ -34,6 +34,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
+@pytest.mark.promise("X4")
 def test_one_event_is_one_line_whatever_is_in_it(said: io.StringIO) -> None:
     TOLD.info("first\nsecond\r\x1b[2J\u2028third %s", "\x00")
     try:
@@ -47,6 +48,7 @@ def test_one_event_is_one_line_whatever_is_in_it(said: io.StringIO) -> None:
     assert not set(said.getvalue()) & set("\r\x1b\x00\u2028")
 
 
+@pytest.mark.promise("X5")
 @pytest.mark.plants_canaries  # pytest sees the records before they are masked
 def test_no_line_has_a_credential(said: io.StringIO) -> None:
     secret = Secret("a-secret-without-a-shape")

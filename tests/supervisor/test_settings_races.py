@@ -18,6 +18,7 @@ from supervisor import settings_edit
 from supervisor.client_point import point_clients
 from supervisor.client_settings import finish, restore, restore_whole
 from supervisor.settings_files import SettingsDisk
+from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 from tests.kit.settings_disk import FaultyDisk
 from tests.supervisor.settings_writers import wanted
@@ -79,27 +80,37 @@ def race(root: Path, disk: SettingsDisk, count: int) -> int:
     return lost
 
 
+@pytest.mark.promise("S1")
 @pytest.mark.sweep
 @pytest.mark.slow
-def test_no_edit_of_another_program_is_ever_lost(tmp_path: Path) -> None:
-    assert race(tmp_path, FaultyDisk(), rounds(quick=150, full=9000)) == 0
+def test_no_edit_of_another_program_is_ever_lost(tmp_path: Path, measured: Measured) -> None:
+    edits = rounds(quick=150, full=9000)
+    lost = race(tmp_path, FaultyDisk(), edits)
+    assert lost == 0
+    measured("S1", "edits of others lost", lost, rounds=edits)
 
 
+@pytest.mark.promise("S1", control=True)
 @pytest.mark.sweep
 @pytest.mark.slow
-def test_without_the_exchange_some_are_lost(tmp_path: Path) -> None:
+def test_without_the_exchange_some_are_lost(tmp_path: Path, measured: Measured) -> None:
     """The control. It goes on until it bites."""
     for attempt in range(10):
         root = tmp_path / str(attempt)
         root.mkdir()
-        if race(root, Careless(), 60):
+        lost = race(root, Careless(), 60)
+        if lost:
+            measured("S1", "edits of others lost without the exchange (control)", lost, rounds=60)
             return
     pytest.fail("no edit was lost")
 
 
+@pytest.mark.promise("D2", "S3")
 @pytest.mark.sweep
 @pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_whole_files_and_the_way_back(tmp_path: Path) -> None:
+def test_a_kill_at_any_moment_leaves_whole_files_and_the_way_back(
+    tmp_path: Path, measured: Measured
+) -> None:
     chance = random.Random(5)
     state, path = tmp_path / "state", tmp_path / "settings.json"
     state.mkdir()
@@ -117,15 +128,18 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_the_way_back(tmp_path: Path
         assert path.read_bytes() == ORIGINAL
         assert not lease.exists()
         assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+    measured("D2", "settings or leases torn by a kill", 0, rounds=rounds(quick=20, full=300))
+    measured("S3", "not as before after kill and repair", 0, rounds=rounds(quick=20, full=300))
 
 
+@pytest.mark.promise("D2", control=True)
 @pytest.mark.sweep
 @pytest.mark.slow
-def test_without_care_a_kill_leaves_torn_files(tmp_path: Path) -> None:
+def test_without_care_a_kill_leaves_torn_files(tmp_path: Path, measured: Measured) -> None:
     """The control: the same, in place. It goes on until it bites."""
     chance = random.Random(5)
     path = tmp_path / "settings.json"
-    for _ in range(300):
+    for kills in range(1, 301):
         path.write_text(json.dumps({"text": "x" * 500_000}))
         with writer("in-place", path) as process:
             time.sleep(chance.uniform(0, 0.02))
@@ -134,6 +148,7 @@ def test_without_care_a_kill_leaves_torn_files(tmp_path: Path) -> None:
         try:
             json.loads(path.read_bytes())
         except ValueError:
+            measured("D2", "torn when written in place (control)", 1, rounds=kills)
             return
     pytest.fail("no kill tore the file")
 
@@ -179,6 +194,7 @@ def pointed(state: Path, path: Path, disk: SettingsDisk, *, replace: bool = True
     return point_clients(state, asked, _NOBODY, disk=disk, answers=lambda _: "nobody").files[0].did
 
 
+@pytest.mark.promise("S1")
 @pytest.mark.parametrize("times", [1, 2, 5])
 def test_an_edit_in_the_last_moment_is_taken_in(state: Path, path: Path, times: int) -> None:
     edits = [b'{"model": "opus", "theirs": %d}' % number for number in range(times)]
@@ -220,6 +236,7 @@ def test_a_file_that_somebody_makes_in_the_last_moment_is_taken_in(state: Path, 
     assert path.read_bytes() == b'{"a": 1}'
 
 
+@pytest.mark.promise("S1")
 def test_who_writes_all_the_time_keeps_the_last_word(
     state: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_what_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     assert store.path.stat().st_ino == before.st_ino
 
 
+@pytest.mark.promise("D1")
 def test_an_edit_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     store = TokenStore(tmp_path)
     add(store, "work")
@@ -70,6 +71,7 @@ def test_an_edit_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert store.path.read_bytes() == before
 
 
+@pytest.mark.promise("K4")
 def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -80,6 +82,7 @@ def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
     assert json.loads((elsewhere / "real.json").read_bytes())["accounts"].keys() == {"work"}
 
 
+@pytest.mark.promise("K4")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o601, 0o660, 0o666, 0o644])
 def test_what_others_can_read_or_change_is_refused_with_what_to_do(
     mode: int, tmp_path: Path
@@ -103,6 +106,7 @@ def test_what_only_its_owner_can_read_is_used(mode: int, tmp_path: Path) -> None
     assert names(store) == ["work"]
 
 
+@pytest.mark.promise("K4")
 def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = TokenStore(tmp_path)
     add(store, "work")

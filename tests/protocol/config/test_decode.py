@@ -144,11 +144,13 @@ def test_every_section_is_read() -> None:
     assert config.redirect.at == {"5h": 1.0}
 
 
+@pytest.mark.promise("X3")
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "::1"])
 def test_a_loopback_listener_needs_no_guard(host: str) -> None:
     assert read(f'[server]\nhost = "{host}"').server.host == host
 
 
+@pytest.mark.promise("X3")
 @pytest.mark.parametrize("access", ['token = "t"', "keys = true"])
 def test_a_guarded_listener_may_be_open(access: str) -> None:
     assert read(f'[server]\nhost = "0.0.0.0"\n[access]\n{access}').server.host == "0.0.0.0"

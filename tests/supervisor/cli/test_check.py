@@ -42,6 +42,7 @@ def test_warnings_are_on_stderr_and_do_not_fail_it(invoke: Invoke, tmp_path: Pat
     assert "chmod" not in done.stdout
 
 
+@pytest.mark.promise("G1")
 def test_all_errors_come_at_once(invoke: Invoke, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[server]\nport = -1\n[nonsense]\n")

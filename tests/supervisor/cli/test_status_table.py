@@ -174,6 +174,7 @@ def test_a_reading_that_is_old_or_from_before_the_restart_says_how_old() -> None
     ]
 
 
+@pytest.mark.promise("X4")
 def test_nothing_that_a_stranger_wrote_steers_the_terminal() -> None:
     evil = "\x1b]0;owned\x07[bold]x\r\n"
     status = sample_status.status(
