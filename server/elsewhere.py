@@ -224,7 +224,7 @@ class Elsewhere:
             opened.append(delivery)
             return delivery
 
-        upstream = self._foreign.upstream(provider.base_url)
+        upstream = self._foreign.upstream_for(provider, self._record)
         try:
             if not sent.stream:
                 return await converse(upstream, sent, open_delivery, spoken)
@@ -262,7 +262,7 @@ class Elsewhere:
             return delivery
 
         try:
-            upstream = self._foreign.upstream(provider.base_url)
+            upstream = self._foreign.upstream_for(provider, record)
             result = await attempt(
                 upstream, request, open_delivery, asked=Asked(destination.model), stream=stream
             )

@@ -18,7 +18,7 @@ from server.exchange import Exchange
 from server.foreign import Foreign
 from server.provider_request import anthropic_target, document_of, gemini_target, post
 from server.record import Record
-from server.upstream_port import UpstreamFault, UpstreamRequest
+from server.upstream_port import Upstream, UpstreamFault, UpstreamRequest
 
 COUNT_SECONDS = 10.0
 """A client that counts waits for the number before it goes on."""
@@ -42,7 +42,7 @@ async def count_elsewhere(
         request = _request(provider, destination.model, document)
         if request is not None:
             record.attempts += 1
-            tokens = await _asked(provider, request, foreign)
+            tokens = await _asked(foreign.upstream_for(provider, record), request)
     added = [*request_id_header(record)]
     if tokens is None:
         tokens = estimated(document)
@@ -78,19 +78,19 @@ def _request(provider: Provider, model: str, document: dict[str, object]) -> Ups
     return None
 
 
-async def _asked(provider: Provider, request: UpstreamRequest, foreign: Foreign) -> int | None:
+async def _asked(upstream: Upstream, request: UpstreamRequest) -> int | None:
     with trio.move_on_after(COUNT_SECONDS):
-        body = await fetched(foreign, provider, request)
+        body = await fetched(upstream, request)
         return None if body is None else _tokens(body)
     return None
 
 
-async def fetched(foreign: Foreign, provider: Provider, request: UpstreamRequest) -> bytes | None:
+async def fetched(upstream: Upstream, request: UpstreamRequest) -> bytes | None:
     """The body of a good answer; None for any other. The caller bounds the time."""
     pieces: list[bytes] = []
     size = 0
     try:
-        async with foreign.upstream(provider.base_url).send(request) as response:
+        async with upstream.send(request) as response:
             if response.status != 200:
                 return None
             async with response.chunks() as chunks:

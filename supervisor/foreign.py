@@ -18,4 +18,5 @@ def foreign_of(parts: Parts) -> Foreign:
         upstream=parts.upstreams,
         pool=lambda: parts.door.rules().pool,
         new_id=lambda: f"msg_{parts.random.getrandbits(96):024x}",
+        trace=parts.trace,
     )

@@ -117,6 +117,7 @@ class Parts:
         self._trust = trust_anchors(config)
         self.upstreams = Upstreams(self._upstream_maker())
         self._salt = secrets.token_bytes(16)
+        self.trace = AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock)
         self.foreign = foreign_of(self)
         self.door = Door(self._ports(), self._gate_rules, self._salt)
         self.connections: Connections | None = None
@@ -288,7 +289,7 @@ class Parts:
             refresh=self.logins.refresh,
             refresh_policy=lambda: self.config.refresh,
             dropped=self.dropped,
-            trace=AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock),
+            trace=self.trace,
             foreign=self.foreign,
         )
 
