@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from protocol.translation.whole_object import WholeObject
 from protocol.usage import Usage
 
 Json = dict[str, Any]
@@ -31,19 +32,19 @@ class _Block:
         self.kind = kind
         self.key = key
         self.start = start
-        self.pieces: list[str] = []
-        self.sent = 0
+        self.pending: list[str] = []
+        self._input = WholeObject()
 
+    def add(self, piece: str) -> None:
+        """Some more of it, to be sent in its turn."""
+        self.pending.append(piece)
+        if self.kind == "tool_use":
+            self._input.feed(piece)
+
+    @property
     def whole(self) -> bool:
         """Whether nothing can be missing, so that the next block may open."""
-        if self.kind != "tool_use":
-            return True
-        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
-            return False
-        try:
-            return isinstance(msgspec.json.decode("".join(self.pieces)), dict)
-        except (msgspec.DecodeError, RecursionError):
-            return False
+        return self.kind != "tool_use" or self._input.whole
 
 
 class MessageWriter:
@@ -99,7 +100,7 @@ class MessageWriter:
         for block in self._queue:
             if block.kind == "tool_use" and block.key == key:
                 if json_text:
-                    block.pieces.append(json_text)
+                    block.add(json_text)
                 return self._flow()
         if not json_text.strip():
             return []
@@ -128,7 +129,7 @@ class MessageWriter:
         if words:
             if not self._queue or self._queue[-1].kind != kind:
                 self._queue.append(_Block(kind, None, start))
-            self._queue[-1].pieces.append(words)
+            self._queue[-1].add(words)
         return events + self._flow()
 
     def _flow(self, *, finish: bool = False) -> list[Json]:
@@ -140,12 +141,12 @@ class MessageWriter:
                 start = {"type": "content_block_start", "index": self._index}
                 events.append({**start, "content_block": block.start})
             delta_type, field = _DELTAS[block.kind]
-            fresh = "".join(block.pieces[block.sent :])
-            block.sent = len(block.pieces)
+            fresh = "".join(block.pending)
+            block.pending.clear()
             if fresh:
                 delta = {"type": delta_type, field: fresh}
                 events.append({"type": "content_block_delta", "index": self._index, "delta": delta})
-            if not finish and (len(self._queue) == 1 or not block.whole()):
+            if not finish and (len(self._queue) == 1 or not block.whole):
                 break
             events.append({"type": "content_block_stop", "index": self._index})
             self._queue.pop(0)
