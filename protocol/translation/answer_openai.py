@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from protocol.sse import Event
+from protocol.translation.provider_stream import count
 
 Json = dict[str, Any]
 
@@ -28,12 +29,14 @@ def whole(message: Json, created: int) -> Json:
     words: list[str] = []
     thoughts: list[str] = []
     calls: list[Json] = []
-    for block in message.get("content") or ():
+    content = message.get("content")
+    for block in content if isinstance(content, list) else ():
+        block = _object(block)
         match block.get("type"):
             case "text":
-                words.append(block.get("text", ""))
+                words.append(_words(block.get("text")))
             case "thinking":
-                thoughts.append(block.get("thinking", ""))
+                thoughts.append(_words(block.get("thinking")))
             case "tool_use":
                 arguments = msgspec.json.encode(block.get("input") or {}).decode()
                 function = {"name": block.get("name"), "arguments": arguments}
@@ -56,7 +59,7 @@ def whole(message: Json, created: int) -> Json:
                 "finish_reason": finish_reason(message.get("stop_reason")),
             }
         ],
-        "usage": usage_view(message.get("usage") or {}),
+        "usage": usage_view(_object(message.get("usage"))),
     }
 
 
@@ -84,19 +87,19 @@ class AnswerStream:
         """One decoded event."""
         match data.get("type"):
             case "message_start":
-                message = data.get("message") or {}
+                message = _object(data.get("message"))
                 self._head |= {"id": message.get("id"), "model": message.get("model")}
-                self._usage |= message.get("usage") or {}
+                self._usage |= _object(message.get("usage"))
                 return [self._chunk({"role": "assistant", "content": ""})]
             case "content_block_start":
-                return self._block(int(data.get("index", 0)), data.get("content_block") or {})
+                return self._block(count(data.get("index")), _object(data.get("content_block")))
             case "content_block_delta":
-                return self._delta(int(data.get("index", 0)), data.get("delta") or {})
+                return self._delta(count(data.get("index")), _object(data.get("delta")))
             case "message_delta":
                 # Cumulative: a later number replaces an earlier one (`peers.md` P19).
-                told = data.get("usage") or {}
+                told = _object(data.get("usage"))
                 self._usage |= {key: value for key, value in told.items() if value is not None}
-                reason = finish_reason((data.get("delta") or {}).get("stop_reason"))
+                reason = finish_reason(_object(data.get("delta")).get("stop_reason"))
                 return [self._chunk({}, reason)]
             case "message_stop":
                 self.ended = True
@@ -106,11 +109,11 @@ class AnswerStream:
                 return [{**self._head, "choices": [], "usage": usage}]
             case "error":
                 self.ended = True
-                return [error_view(data.get("error") or {})]
+                return [error_view(_object(data.get("error")))]
         return []
 
     def _block(self, index: int, block: Json) -> list[Json]:
-        if block.get("type") == "text" and block.get("text"):
+        if block.get("type") == "text" and _words(block.get("text")):
             return [self._chunk({"content": block["text"]})]
         if block.get("type") != "tool_use":
             return []
@@ -125,11 +128,11 @@ class AnswerStream:
     def _delta(self, index: int, delta: Json) -> list[Json]:
         match delta.get("type"):
             case "text_delta":
-                return [self._chunk({"content": delta.get("text", "")})]
+                return [self._chunk({"content": _words(delta.get("text"))})]
             case "thinking_delta":
-                return [self._chunk({"reasoning_content": delta.get("thinking", "")})]
+                return [self._chunk({"reasoning_content": _words(delta.get("thinking"))})]
             case "input_json_delta" if index in self._tools:
-                function = {"arguments": delta.get("partial_json", "")}
+                function = {"arguments": _words(delta.get("partial_json"))}
                 return [
                     self._chunk(
                         {"tool_calls": [{"index": self._tools[index], "function": function}]}
@@ -150,16 +153,25 @@ def finish_reason(stop_reason: object) -> str:
 
 def usage_view(usage: Json) -> Json:
     """OpenAI's prompt tokens include the cached ones; Anthropic's input does not."""
-    read = usage.get("cache_read_input_tokens") or 0
-    written = usage.get("cache_creation_input_tokens") or 0
-    prompt = (usage.get("input_tokens") or 0) + read + written
-    completion = usage.get("output_tokens") or 0
+    read = count(usage.get("cache_read_input_tokens"))
+    written = count(usage.get("cache_creation_input_tokens"))
+    prompt = count(usage.get("input_tokens")) + read + written
+    completion = count(usage.get("output_tokens"))
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
     }
+
+
+def _object(value: object) -> Json:
+    """An Anthropic-compatible provider may send anything where an object belongs."""
+    return value if isinstance(value, dict) else {}
+
+
+def _words(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def error_view(error: Json) -> Json:

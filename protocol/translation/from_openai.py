@@ -6,7 +6,7 @@ import msgspec
 
 from protocol.sse import Event
 from protocol.translation.provider_error import ProviderError, failure
-from protocol.translation.provider_stream import ProviderStream, count
+from protocol.translation.provider_stream import NAMELESS, ProviderStream, count
 from protocol.translation.tool_names import ToolNames
 from protocol.translation.whole_object import WholeObject
 from protocol.translation.writer import Json, MessageWriter
@@ -22,8 +22,6 @@ STOP_REASONS = {
 """An unknown reason ends the turn, as clients take unknown ones of Anthropic's (`wire.md` A17)."""
 
 _DONE = b"[DONE]"
-
-NAMELESS = "the provider's model called a tool without a name"
 
 
 class OpenAIStream(ProviderStream):

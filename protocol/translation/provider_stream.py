@@ -14,6 +14,7 @@ from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
 
 CUT = "the provider's stream ended before its answer did"
+NAMELESS = "the provider's model called a tool without a name"
 
 
 class ProviderStream(ABC):

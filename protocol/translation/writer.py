@@ -133,6 +133,8 @@ class MessageWriter:
         return events + self._flow()
 
     def _flow(self, *, finish: bool = False) -> list[Json]:
+        if self.ended:
+            return []  # nothing is said after the end, whatever else was in the last chunk
         events: list[Json] = []
         while self._queue:
             block = self._queue[0]
