@@ -28,7 +28,7 @@ Json = dict[str, Any]
 OpenDelivery = Callable[[list[tuple[bytes, bytes]]], Delivery]
 
 WHOLE_BYTES_MAX = 64 * 1024 * 1024
-"""Of an answer that has to be in memory to be translated."""
+"""Of an answer, or of one event of a stream, that has to be in memory to be translated."""
 
 _PREFACE = frozenset({"message_start", "ping"})
 
@@ -162,7 +162,8 @@ async def _translate(response: UpstreamResponse, translator: Translator, deliver
     if _is_json(response.headers):  # a server that knows no streams gives the whole answer
         whole = Event("", await _read(response, WHOLE_BYTES_MAX))
         return await _pass_on([*translator.feed(whole), *translator.finish()], delivery)
-    scanner = EventScanner()
+    # A call may be as large as the file that it writes, and Gemini gives it in one event.
+    scanner = EventScanner(WHOLE_BYTES_MAX)
     async with response.chunks() as chunks:
         async for chunk in chunks:
             for event in scanner.feed(chunk):

@@ -40,6 +40,8 @@ class ProviderStream(ABC):
 
     def feed(self, event: Event) -> list[Json]:
         """Raises ProviderError when the stream begins with an error: nothing was said yet."""
+        if event.cut:
+            return self.fail(_broken("the provider sent a chunk that is too large"))
         if self.ended or not event.data:
             return []
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_TOKENS = re.compile(r'\\.|[{}\[\]"]', re.DOTALL)
+_MARKS = re.compile(r'\\.|[{}\[\]"]', re.DOTALL)
 
 
 class WholeObject:
@@ -24,13 +24,13 @@ class WholeObject:
         piece = self._escape + piece
         backslashes = len(piece) - len(piece.rstrip("\\"))
         self._escape = "\\" if backslashes % 2 else ""
-        for found in _TOKENS.finditer(piece, 0, len(piece) - len(self._escape)):
-            token = found[0]
-            if token == '"':
+        for found in _MARKS.finditer(piece, 0, len(piece) - len(self._escape)):
+            mark = found[0]
+            if mark == '"':
                 self._in_string = not self._in_string
-            elif not self._in_string and token in ("{", "["):
+            elif not self._in_string and mark in ("{", "["):
                 self._depth += 1
                 self.whole = False
-            elif not self._in_string and token in ("}", "]"):
+            elif not self._in_string and mark in ("}", "]"):
                 self._depth = max(self._depth - 1, 0)
                 self.whole = self._depth == 0

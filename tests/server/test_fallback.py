@@ -114,7 +114,7 @@ async def status(program: RunningProgram) -> dict[str, Any]:
 def collected(answer: Received) -> dict[str, Any]:
     """The message of a stream that is well formed."""
     events, grammar = [], Grammar()
-    for event in EventScanner().feed(answer.body):
+    for event in EventScanner(10_000_000).feed(answer.body):
         data = msgspec.json.decode(event.data)
         assert event.name == data["type"]
         grammar.feed(data)
@@ -470,3 +470,36 @@ async def test_a_key_that_a_provider_repeats_is_masked(autojump_clock: object) -
         assert "0123456789" not in told
         assert "abcdefghijklmn" not in told
     assert answer.status == 400
+
+
+@pytest.mark.parametrize("config", [TO_OPENAI, TO_GEMINI])
+async def test_a_call_as_large_as_a_file_arrives_whole(config: str, autojump_clock: object) -> None:
+    """Gemini gives a call in one event: all of a file that is to be written."""
+    file = {"content": "x" * 3_000_000}
+    call = tool_use_block("Write", file, tool_id="call_1")
+    reply = gemini_reply(call) if config is TO_GEMINI else huge_openai_call(file)
+    async with program_in_memory(ACCOUNT + config, upstream(DRY, reply)) as program:
+        (block,) = collected(await ask(program, STREAM))["content"]
+    assert block["input"] == file
+
+
+async def test_an_event_without_end_breaks_the_stream_visibly(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.provider_attempt.WHOLE_BYTES_MAX", 10_000)
+    reply = huge_openai_call({"content": "x" * 20_000}, before="Hello.")
+    async with program_in_memory(ACCOUNT + TO_OPENAI, upstream(DRY, reply)) as program:
+        answer = await ask(program, STREAM)
+    last = EventScanner().feed(answer.body)[-1]
+    assert last.name == "error"
+    assert b"too large" in last.data
+
+
+def huge_openai_call(document: object, before: str = "") -> Answer:
+    arguments = msgspec.json.encode(document).decode()
+    call = {"index": 0, "id": "call_1", "function": {"name": "Write", "arguments": arguments}}
+    deltas = [{"content": before}, {"tool_calls": [call]}]
+    chunks = [{"choices": [{"delta": delta}]} for delta in deltas]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    body = b"".join(b"data: " + msgspec.json.encode(one) + b"\n\n" for one in chunks)
+    return Answer(headers=(("content-type", "text/event-stream"),), body=body)

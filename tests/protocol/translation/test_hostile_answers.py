@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -27,15 +28,69 @@ MAKERS = {
     "gemini": lambda: GeminiStream(NAMES, "msg_1", "m"),
 }
 
-_WORDS = (
-    "id model choices delta message index content text type refusal reasoning_content reasoning "
-    "tool_calls function name arguments finish_reason usage prompt_tokens prompt_tokens_details "
-    "completion_tokens cached_tokens error code extra_content reasoning_details candidates parts "
-    "functionCall args thoughtSignature thought promptFeedback blockReason finishReason "
-    "usageMetadata modelVersion content_block partial_json stop_reason thinking input "
-    "messages role tools tool_choice parameters response_format temperature stop n tool_call_id "
-    "image_url url file file_data json_schema schema max_tokens top_p reasoning_effort"
-).split()
+_WORDS = [
+    "id",
+    "model",
+    "choices",
+    "delta",
+    "message",
+    "index",
+    "content",
+    "text",
+    "type",
+    "refusal",
+    "reasoning_content",
+    "reasoning",
+    "tool_calls",
+    "function",
+    "name",
+    "arguments",
+    "finish_reason",
+    "usage",
+    "prompt_tokens",
+    "prompt_tokens_details",
+    "completion_tokens",
+    "cached_tokens",
+    "error",
+    "code",
+    "extra_content",
+    "reasoning_details",
+    "candidates",
+    "parts",
+    "functionCall",
+    "args",
+    "thoughtSignature",
+    "thought",
+    "promptFeedback",
+    "blockReason",
+    "finishReason",
+    "usageMetadata",
+    "modelVersion",
+    "content_block",
+    "partial_json",
+    "stop_reason",
+    "thinking",
+    "input",
+    "messages",
+    "role",
+    "tools",
+    "tool_choice",
+    "parameters",
+    "response_format",
+    "temperature",
+    "stop",
+    "n",
+    "tool_call_id",
+    "image_url",
+    "url",
+    "file",
+    "file_data",
+    "json_schema",
+    "schema",
+    "max_tokens",
+    "top_p",
+    "reasoning_effort",
+]
 _leaves = st.one_of(
     st.none(),
     st.booleans(),
@@ -59,14 +114,18 @@ _openai_chunks = st.one_of(
     st.fixed_dictionaries({"choices": st.lists(_objects, max_size=2)}),
     st.builds(
         lambda delta, finish: {"choices": [{"delta": delta, "finish_reason": finish}]},
-        st.fixed_dictionaries({}, optional={"content": _anything, "tool_calls": st.lists(_objects)}),
+        st.fixed_dictionaries(
+            {}, optional={"content": _anything, "tool_calls": st.lists(_objects)}
+        ),
         _leaves,
     ),
 )
 _gemini_chunks = st.one_of(
     _objects,
     st.builds(
-        lambda parts, finish: {"candidates": [{"content": {"parts": parts}, "finishReason": finish}]},
+        lambda parts, finish: {
+            "candidates": [{"content": {"parts": parts}, "finishReason": finish}]
+        },
         st.lists(_objects, max_size=3),
         _leaves,
     ),
@@ -81,9 +140,7 @@ def told(stream: ProviderStream, chunks: list[Any]) -> list[dict[str, Any]]:
         for chunk in chunks:
             events += stream.feed(Event("", msgspec.json.encode(chunk)))
         events += stream.finish()
-    except ProviderError as failure:
-        assert not events
-        assert failure.message
+    except ProviderError:
         return []
     for event in events:
         grammar.feed(event)
@@ -119,10 +176,9 @@ def test_no_whole_answer_makes_it_fail_otherwise_than_by_saying_so(
 ) -> None:
     try:
         message = MAKERS[dialect]().whole(answer)
-    except ProviderError as failure:
-        assert failure.message
-    else:
-        assert message["stop_reason"]
+    except ProviderError:
+        return
+    assert message["stop_reason"]
 
 
 @few
@@ -162,10 +218,8 @@ def test_no_request_of_openais_dialect_makes_it_fail_otherwise_than_by_a_refusal
     request: dict[str, Any], messages: list[dict[str, Any]]
 ) -> None:
     for asked in (request, {"model": "m", "messages": messages, **request}):
-        try:
-            read_request(asked)
-        except Untranslatable as refusal:
-            assert str(refusal)
+        with contextlib.suppress(Untranslatable):
+            msgspec.json.encode(read_request(asked))
 
 
 @pytest.mark.parametrize("temperature", ["hot", [1], {}, 10**400, True])

@@ -44,8 +44,8 @@ def test_it_is_whole_with_its_last_bracket_and_not_before(
         (["null"], False),
         (["}"], True),
         (["{}", "{"], False),
-        (['{"a":"', '\\', '"}'], False),
-        (['{"a":"', '\\', '\\"}'], True),
+        (['{"a":"', "\\", '"}'], False),
+        (['{"a":"', "\\", '\\"}'], True),
     ],
 )
 def test_what_is_no_object_is_whole_when_nothing_is_open(pieces: list[str], whole: bool) -> None:
