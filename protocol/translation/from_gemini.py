@@ -31,8 +31,8 @@ class GeminiStream(ProviderStream):
 
     model_field = "modelVersion"
 
-    def __init__(self, names: ToolNames, message_id: str, model: str) -> None:
-        super().__init__(names, message_id, model)
+    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
+        super().__init__(names, message_id, model, origin)
         self._calls = 0
 
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:

@@ -29,8 +29,8 @@ class OpenAIStream(ProviderStream):
 
     model_field = "model"
 
-    def __init__(self, names: ToolNames, message_id: str, model: str) -> None:
-        super().__init__(names, message_id, model)
+    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
+        super().__init__(names, message_id, model, origin)
         self._calls: list[_Call] = []
         self._refused = False
 

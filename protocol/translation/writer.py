@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from protocol.translation.foreign_state import with_origin
+from protocol.translation.read_content import FOREIGN_STATE
 from protocol.translation.whole_object import WholeObject
 from protocol.usage import Usage
 
@@ -48,10 +50,14 @@ class _Block:
 
 
 class MessageWriter:
-    """Gives events as dictionaries, in order; `begin` first, `end` or `fail` last, once each."""
+    """Gives events as dictionaries, in order; `begin` first, `end` or `fail` last, once each.
 
-    def __init__(self, message_id: str, model: str) -> None:
+    `origin`: the provider's name, for state of its own that it wants back.
+    """
+
+    def __init__(self, message_id: str, model: str, origin: str = "") -> None:
         self._id = message_id
+        self._origin = origin
         self._model = model
         self._begun = False
         self._queue: list[_Block] = []
@@ -89,7 +95,7 @@ class MessageWriter:
         """A call begins. `foreign` travels in the block, and the client echoes it."""
         start: Json = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
         if foreign:
-            start["extra_content"] = foreign
+            start[FOREIGN_STATE] = with_origin(foreign, self._origin)
         events = self.begin()
         self._queue.append(_Block("tool_use", key, start))
         return events + self._flow()
