@@ -141,7 +141,7 @@ async def _stream(
     response: UpstreamResponse, sent: Translated, delivery: Delivery, spoken: Spoken
 ) -> Served:
     translator = sent.translator()
-    terminal = "complete"
+    terminal = ""
     try:
         try:
             terminal = await _translate(response, translator, delivery)
@@ -152,7 +152,9 @@ async def _stream(
             await _pass_on(translator.fail(error), delivery)
             terminal = "stall" if stalled else "upstream_closed"
     finally:
-        spoken.usage = translator.usage
+        # Also when the client left in the middle: the last numbers told are not the final ones.
+        cut = terminal != "complete"
+        spoken.usage = msgspec.structs.replace(translator.usage, partial=cut)
     await delivery.finish()
     return Served(terminal)
 

@@ -11,8 +11,11 @@ import trio
 from protocol.sse import EventScanner
 from protocol.translation.collect import collect
 from protocol.translation.grammar import Grammar
+from protocol.usage import Usage
+from server.record import Record
 from server.scripted import (
     Answer,
+    Cut,
     Pause,
     ScriptedUpstream,
     SeenRequest,
@@ -503,3 +506,36 @@ def huge_openai_call(document: object, before: str = "") -> Answer:
     chunks.append({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
     body = b"".join(b"data: " + msgspec.json.encode(one) + b"\n\n" for one in chunks)
     return Answer(headers=(("content-type", "text/event-stream"),), body=body)
+
+
+@pytest.mark.parametrize("complete", [False, True])
+async def test_the_usage_of_a_stream_that_broke_off_is_marked_as_such(
+    complete: bool, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last numbers told are booked once (`peers.md` P19), and not as the final ones."""
+    counted = b'"usage":{"prompt_tokens":10,"completion_tokens":3}'
+    events = tuple(
+        Send(b'data: {"choices":[{"delta":{"content":"x"}}],' + counted + b"}\n\n")
+        for _ in range(3)
+    )
+    end = (
+        Send(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n') if complete else Cut()
+    )
+    stream = Answer(headers=(("content-type", "text/event-stream"),), parts=(*events, end))
+    seen: list[Usage] = []
+    monkeypatch.setattr(Record, "explained", _noting(seen))
+    async with program_in_memory(ACCOUNT + TO_OPENAI, upstream(DRY, stream)) as program:
+        await ask(program, STREAM)
+        written = await line(program)
+    assert (written["input_tokens"], written["output_tokens"]) == (10, 3)
+    assert seen[0].partial is not complete
+
+
+def _noting(seen: list[Usage]) -> Any:
+    explained = Record.explained
+
+    def noting(record: Record) -> Any:
+        seen.append(record.usage)
+        return explained(record)
+
+    return noting
