@@ -244,13 +244,15 @@ def _words(content: object, where: str) -> str:
 
 
 def _parts(content: object, where: str) -> list[Json]:
+    """Without empty texts: Anthropic refuses them."""
     where = f"{where}.content"
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return [
+        content = [{"type": "text", "text": content}]
+    parts = [
         _part(as_object(part, f"{where}[{place}]"), f"{where}[{place}]")
         for place, part in enumerate(as_list(content, where))
     ]
+    return [part for part in parts if part.get("text") != ""]
 
 
 def _part(part: Json, where: str) -> Json:
