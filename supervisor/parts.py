@@ -35,7 +35,6 @@ from protocol.providers import ProvidersMessage
 from protocol.quota_file import restored
 from protocol.secrets import Secret
 from protocol.status_view import Clocks
-from server.attempt_trace import AttemptTrace, Detail
 from server.budget import BodyBudget
 from server.connections import Connections
 from server.desk import Ports
@@ -117,7 +116,6 @@ class Parts:
         self._trust = trust_anchors(config)
         self.upstreams = Upstreams(self._upstream_maker())
         self._salt = secrets.token_bytes(16)
-        self.trace = AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock)
         self.foreign = foreign_of(self)
         self.door = Door(self._ports(), self._gate_rules, self._salt)
         self.connections: Connections | None = None
@@ -289,14 +287,9 @@ class Parts:
             refresh=self.logins.refresh,
             refresh_policy=lambda: self.config.refresh,
             dropped=self.dropped,
-            trace=self.trace,
+            trace=self.foreign.trace,
             foreign=self.foreign,
         )
-
-
-def _detail(config: Config) -> Detail:
-    """Bodies are asked for by name alone, never by a level."""
-    return Detail(config.logs.bodies or config.logs.level == "debug", config.logs.bodies)
 
 
 def _memory(state_directory: Path, *, real: bool) -> QuotaMemory:

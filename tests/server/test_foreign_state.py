@@ -158,3 +158,44 @@ async def test_a_stream_through_the_openai_front_has_no_marks(autojump_clock: ob
         answer = await client.post("/v1/chat/completions", asked)
     assert b"reasoning_content" in answer.body
     assert b"llm-supervisor" not in answer.body
+
+
+async def test_a_stream_that_said_its_length_is_as_long_as_it_becomes(
+    autojump_clock: object,
+) -> None:
+    """The marks make it longer than the provider said."""
+
+    def foreign(seen: SeenRequest) -> Answer:
+        whole = b"".join(step.data for step in THOUGHT(seen).steps() if isinstance(step, Send))
+        length = ("content-length", str(len(whole)))
+        return Answer(headers=(("content-type", "text/event-stream"), length), body=whole)
+
+    async with program_in_memory(ACCOUNT + TO_COMPATIBLE, upstream(DRY, foreign)) as program:
+        answer = await ask(program, STREAM)
+    assert answer.complete
+    assert said(answer)[0]["signature"] == MARKED
+
+
+async def test_the_openai_front_shows_nothing_of_an_answer_that_was_cut(
+    autojump_clock: object,
+) -> None:
+    """What had come of the first provider's answer waits, and must not stand before the second's."""
+
+    def foreign(seen: SeenRequest) -> Answer:
+        if seen.api_key == "key-moon":
+            whole = THOUGHT(seen)
+            return msgspec.structs.replace(whole, body=b"", parts=(Send(whole.body[:50]), Cut()))
+        return gemini_reply(text_block("From the second."))(seen)
+
+    config = ACCOUNT + COMPATIBLE + GEMINI
+    for provider, model in (("moon", "kimi-3"), ("google", "gemini-3-pro")):
+        config += f'[[fallback]]\nprovider = "{provider}"\nmodel = "{model}"\n'
+    asked = {"model": "claude-x", "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"anthropic-version": "of-the-client"}
+    server = upstream(DRY, foreign)
+    async with program_in_memory(config, server) as program:
+        client = MemoryClient(await program.connect())
+        answer = await client.post("/v1/chat/completions", asked, headers)
+    told: Any = answer.json()
+    assert told["choices"][0]["message"]["content"] == "From the second."
+    assert all(seen.header("anthropic-version") != "of-the-client" for seen in server.requests)

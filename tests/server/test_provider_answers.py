@@ -110,3 +110,17 @@ async def test_a_provider_is_asked_for_a_body_that_can_be_read(
     async with program_in_memory(ACCOUNT + config, upstream(DRY, DRY)) as program:
         (provider,) = program.parts.config.providers
     assert (b"accept-encoding", b"identity") in headers_for(provider)
+
+
+async def test_a_provider_that_rests_is_asked_after_those_that_do_not(
+    autojump_clock: object,
+) -> None:
+    config = ACCOUNT + OPENAI + COMPATIBLE
+    for provider, model in (("moon", "kimi-3"), ("other", "gpt-5")):
+        config += f'[[fallback]]\nprovider = "{provider}"\nmodel = "{model}"\n'
+    server = upstream(DRY, lambda seen: _by_key(seen, Answer(status=500)))
+    async with program_in_memory(config, server) as program:
+        await ask(program)
+        await ask(program)
+    asked = ["moon" if seen.api_key == "key-moon" else "other" for seen in foreign_requests(server)]
+    assert asked == ["moon", "other", "other"]
