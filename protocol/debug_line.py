@@ -27,6 +27,7 @@ _HARMLESS = ("anthropic-ratelimit-",)
 class DebugLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One attempt. `ended`: complete | left (we did, or our client) | or the fault's kind.
 
+    `account` is "" where a `provider` was asked.
     `dropped`: debug lines that found no room before this one.
     """
 
@@ -38,6 +39,7 @@ class DebugLine(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str
     request_headers: tuple[tuple[str, str], ...]
     bytes_sent: int
+    provider: str = ""
     status: int | None = None
     response_headers: tuple[tuple[str, str], ...] = ()
     bytes_received: int = 0

@@ -33,7 +33,7 @@ def judged(
     Without an account nothing is redirected: there is nobody to spare.
     """
     monotonic, wall = clocks
-    eligible = [account for account in accounts if account.status(monotonic) != "disabled"]
+    eligible = [one for one in accounts if one.status(monotonic) not in ("disabled", "needs_login")]
     if not eligible:
         return _ended(before)
     margin = hysteresis if before.active else 0.0

@@ -1,7 +1,8 @@
 """Reading an event stream beside its relaying: the bytes pass on, the events are only looked at.
 
 Total by construction: whatever the bytes are, `feed` returns events or nothing and never raises.
-An event larger than `EVENT_BYTES_MAX` is not kept; it is reported by its name with empty data.
+An event larger than the scanner's limit is not kept; it is reported by its name with empty data,
+and as cut.
 """
 
 from __future__ import annotations
@@ -16,20 +17,25 @@ SHORT_LINE_BYTES = 1024
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One server-sent event: its `event:` name ("" when it has none) and its joined data."""
+    """One server-sent event: its `event:` name ("" when it has none) and its joined data.
+
+    `cut`: it was too large to be kept, so there is no data.
+    """
 
     name: str
     data: bytes
+    cut: bool = False
 
 
 class EventScanner:
     """Feed it chunks split anywhere; it gives back the events that they complete.
 
     Lines end in LF, CR or CRLF (WHATWG server-sent events), also when the pair is split between
-    two chunks.
+    two chunks. `bytes_max` is kept of one event.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int | None = None) -> None:
+        self._bytes_max = EVENT_BYTES_MAX if bytes_max is None else bytes_max
         self._line = bytearray()
         self._line_cut = False
         self._name = b""
@@ -58,7 +64,7 @@ class EventScanner:
         return events
 
     def _extend(self, part: bytes) -> None:
-        room = max(EVENT_BYTES_MAX - self._kept, SHORT_LINE_BYTES) - len(self._line)
+        room = max(self._bytes_max - self._kept, SHORT_LINE_BYTES) - len(self._line)
         self._line_cut = self._line_cut or len(part) > room
         self._line += part[:room]
 
@@ -76,14 +82,14 @@ class EventScanner:
         if field == b"event":
             self._name = value[:SHORT_LINE_BYTES]
         elif field == b"data":
-            self._add_data(value, len(line) + 1 if not cut else EVENT_BYTES_MAX + 1)
+            self._add_data(value, len(line) + 1 if not cut else self._bytes_max + 1)
         return None
 
     def _add_data(self, value: bytes, size: int) -> None:
         """`size` counts the line with its end: a line of no data is not free of memory."""
         self._has_data = True
         self._kept += size
-        if self._kept > EVENT_BYTES_MAX:
+        if self._kept > self._bytes_max:
             self._data.clear()
         else:
             self._data.append(value)
@@ -91,6 +97,10 @@ class EventScanner:
     def _end_event(self) -> Event | None:
         if not self._has_data and not self._name:
             return None
-        event = Event(name=self._name.decode("utf-8", "replace"), data=b"\n".join(self._data))
+        event = Event(
+            name=self._name.decode("utf-8", "replace"),
+            data=b"\n".join(self._data),
+            cut=self._kept > self._bytes_max,
+        )
         self._name, self._data, self._has_data, self._kept = b"", [], False, 0
         return event

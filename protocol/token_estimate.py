@@ -1,24 +1,35 @@
 """How many tokens a request is at most, where no upstream counts them (`peers.md` P18).
 
 Never under: a client that is told too few compacts its conversation too late. No tokeniser is asked,
-since each provider has another one. What is counted is the text that the request is made of, at a
-rate that no common tokeniser exceeds for code and prose, and images at their largest price.
+since each provider has another one. What is counted is the text that the request is made of, by what
+it consists of, at rates that no common tokeniser exceeds for prose, code, data and hashes, and
+images at their largest price.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-ASCII_PER_TOKEN = 2.5
-"""Characters; English prose has about 4, dense code and JSON about 3."""
-OTHER_TOKENS = 2.0
-"""Tokens of one character outside of ASCII; rare scripts come to that."""
+WORD_TOKENS, LETTER_TOKENS = 0.75, 0.3
+"""Of a run of letters, and of each of them: one token for a letter alone, two for a word of four."""
+LONG_RUN_TOKENS = 0.35
+"""More for each character of a run that is too long to be words: hashes, keys, base64."""
+SIGN_TOKENS = 1.0
+"""Of a digit, a punctuation mark, a line's end: some tokenisers join them, some never do."""
 IMAGE_TOKENS = 6_000
 """At most, of any common provider's price for one image."""
 PAGE_BYTES = 3_000
 """Bytes of base64 that a page of a document has at least."""
 PAGE_TOKENS = 3_000
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+")
+_NO_WORDS = re.compile(rb"[A-Za-z]{25,}|[A-Za-z0-9+/]{40,}")
+_COUNTED_SPACES = re.compile(rb"  +| (?=[0-9])")
+_SPACES_BETWEEN = re.compile(r"(?<=[^\x00-\x7f]) (?=[^\x00-\x7f])")
+_ASCII = dict.fromkeys(range(128))
+
 PART_TOKENS = 8
 """What roles, names and brackets cost for each part of the request."""
 
@@ -42,8 +53,30 @@ def _tokens(value: Any) -> float:
 
 
 def _text(text: str) -> float:
-    plain = len(text.encode("ascii", "ignore"))
-    return plain / ASCII_PER_TOKEN + (len(text) - plain) * OTHER_TOKENS
+    if text.isascii():
+        return _plain(text.encode())
+    plain = text.encode("ascii", "ignore")
+    spaces = len(_SPACES_BETWEEN.findall(text))
+    return _plain(plain) + sum(map(_character, text.translate(_ASCII))) + spaces
+
+
+def _plain(text: bytes) -> float:
+    words = len(_WORDS.findall(text))
+    letters = len(text) - len(text.translate(None, _LETTERS))
+    spaces = text.count(b" ")
+    signs = len(text) - letters - spaces + len(_COUNTED_SPACES.findall(text))
+    tokens = words * WORD_TOKENS + letters * LETTER_TOKENS + signs * SIGN_TOKENS
+    return tokens + sum(map(len, _NO_WORDS.findall(text))) * LONG_RUN_TOKENS
+
+
+def _character(character: str) -> float:
+    """Of one outside of ASCII: at most its bytes in UTF-8, less for what tokenisers know well."""
+    code = ord(character)
+    if code < 0x700:  # Latin, Greek, Cyrillic, Hebrew, Arabic
+        return 1.5
+    if 0x3040 <= code < 0xD7B0:  # kana, Chinese characters, Hangul
+        return 2.5
+    return 2.0 if code < 0x800 else 3.0 if code < 0x10000 else 4.0
 
 
 def _media(block: dict[str, Any]) -> float | None:

@@ -39,11 +39,12 @@ class Detail(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """Whose attempt it is; `number` counts from 1."""
+    """Whose attempt it is; `number` counts from 1. `account` is "" for one at a provider."""
 
     request_id: str
     account: str
     number: int
+    provider: str = ""
 
 
 class AttemptTrace:
@@ -132,6 +133,7 @@ class _Watched:
             request_id=about.request_id,
             attempt=about.number,
             account=about.account,
+            provider=about.provider,
             method=request.method,
             url=shown(request.target),
             request_headers=shown_headers(tuple(request.headers)),

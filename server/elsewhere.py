@@ -29,18 +29,20 @@ from protocol.secrets import scrub
 from protocol.translation.provider_error import ProviderError
 from protocol.translation.refusal import Untranslatable
 from protocol.usage import UsageMeter, meter_for
+from protocol.verdict import FaultKind
 from server.attempt import Failed, Served, attempt
 from server.authored import author, request_id_header
 from server.delivery import Delivery
-from server.exchange import Exchange
+from server.exchange import Exchange, withheld
 from server.foreign import ASK_SECONDS, Foreign
 from server.held_stream import HeldStream
 from server.kept_stream import KeptStream
-from server.provider_attempt import Spoken, converse, failed
+from server.marked_exchange import MarkedExchange
+from server.provider_attempt import Spoken, converse, failed, unreached
 from server.provider_outcome import judged, resting
 from server.provider_request import same_dialect, translated
 from server.record import Record
-from server.upstream_port import UpstreamRequest, UpstreamResponse
+from server.upstream_port import UpstreamFault, UpstreamRequest, UpstreamResponse
 
 
 class Inbound(msgspec.Struct, frozen=True):
@@ -204,8 +206,10 @@ class Elsewhere:
         if self._inbound.refusal is not None:
             raise Untranslatable(self._inbound.refusal.message)
         if provider.dialect == "anthropic":
-            body = self._inbound.body
-            return await self._pass_through(provider, destination, self.exchange, body)
+            exchange, body = self.exchange, self._inbound.body
+            if raw is None:  # a client of OpenAI's dialect sends no reasoning back
+                exchange = MarkedExchange(exchange, provider.name)
+            return await self._pass_through(provider, destination, exchange, body)
         return await self._translate(provider, destination)
 
     async def _translate(self, provider: Provider, destination: Destination) -> Failed | Served:
@@ -224,7 +228,7 @@ class Elsewhere:
             opened.append(delivery)
             return delivery
 
-        upstream = self._foreign.upstream(provider.base_url)
+        upstream = self._foreign.upstream_for(provider, self._record)
         try:
             if not sent.stream:
                 return await converse(upstream, sent, open_delivery, spoken)
@@ -262,7 +266,7 @@ class Elsewhere:
             return delivery
 
         try:
-            upstream = self._foreign.upstream(provider.base_url)
+            upstream = self._foreign.upstream_for(provider, record)
             result = await attempt(
                 upstream, request, open_delivery, asked=Asked(destination.model), stream=stream
             )
@@ -271,7 +275,12 @@ class Elsewhere:
             if meter is not None and opened and opened[-1].started:
                 record.metered(meter)
                 record.served_model = record.served_model or destination.model
-        return result if isinstance(result, Served) else judged(result)
+        if isinstance(result, Failed):
+            return judged(result)
+        if withheld(exchange):
+            # A whole answer that broke off while it waited for its end: nobody has seen any of it.
+            return unreached(UpstreamFault(FaultKind.DISCONNECT, "it broke off in its answer"))
+        return result
 
     def _good(self, provider: Provider, destination: Destination, status: int) -> None:
         self._record.status = status

@@ -25,6 +25,9 @@ from server.provider_request import ANTHROPIC_VERSION
 KEEP_ALIVE = b": ping\n\n"
 """A comment: this dialect has no event for it."""
 
+EVENT_BYTES_MAX = 64 * 1024 * 1024
+"""Of one event: a tool's whole input may be in it."""
+
 _document = msgspec.json.Decoder(dict[str, Any])
 
 _LENGTH = frozenset({b"content-length", b"content-type"})
@@ -57,7 +60,7 @@ class OpenAIFront:
         self._exchange = exchange
         self._created = created
         self._head = _as_messages(exchange.head)
-        self._scanner = EventScanner()
+        self._scanner = EventScanner(EVENT_BYTES_MAX)
         self._answer = AnswerStream(created, include_usage=include_usage)
         self._status = 200
         self._headers: list[tuple[bytes, bytes]] = []

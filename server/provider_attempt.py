@@ -28,7 +28,7 @@ Json = dict[str, Any]
 OpenDelivery = Callable[[list[tuple[bytes, bytes]]], Delivery]
 
 WHOLE_BYTES_MAX = 64 * 1024 * 1024
-"""Of an answer that has to be in memory to be translated."""
+"""Of an answer, or of one event of a stream, that has to be in memory to be translated."""
 
 _PREFACE = frozenset({"message_start", "ping"})
 
@@ -141,7 +141,7 @@ async def _stream(
     response: UpstreamResponse, sent: Translated, delivery: Delivery, spoken: Spoken
 ) -> Served:
     translator = sent.translator()
-    terminal = "complete"
+    terminal = ""
     try:
         try:
             terminal = await _translate(response, translator, delivery)
@@ -152,7 +152,9 @@ async def _stream(
             await _pass_on(translator.fail(error), delivery)
             terminal = "stall" if stalled else "upstream_closed"
     finally:
-        spoken.usage = translator.usage
+        # Also when the client left in the middle: the last numbers told are not the final ones.
+        cut = terminal != "complete"
+        spoken.usage = msgspec.structs.replace(translator.usage, partial=cut)
     await delivery.finish()
     return Served(terminal)
 
@@ -162,7 +164,8 @@ async def _translate(response: UpstreamResponse, translator: Translator, deliver
     if _is_json(response.headers):  # a server that knows no streams gives the whole answer
         whole = Event("", await _read(response, WHOLE_BYTES_MAX))
         return await _pass_on([*translator.feed(whole), *translator.finish()], delivery)
-    scanner = EventScanner()
+    # A call may be as large as the file that it writes, and Gemini gives it in one event.
+    scanner = EventScanner(WHOLE_BYTES_MAX)
     async with response.chunks() as chunks:
         async for chunk in chunks:
             for event in scanner.feed(chunk):

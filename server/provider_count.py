@@ -10,15 +10,23 @@ from protocol.destination import Destination
 from protocol.providers import provider_named
 from protocol.token_estimate import estimated
 from protocol.translation import to_gemini
+from protocol.translation.foreign_state import own_state
 from protocol.translation.read_anthropic import read_request
 from protocol.translation.refusal import Untranslatable
 from server.attempt import ERROR_BODY_BYTES_MAX
 from server.authored import author, request_id_header
 from server.exchange import Exchange
 from server.foreign import Foreign
-from server.provider_request import anthropic_target, document_of, gemini_target, post
+from server.provider_request import (
+    anthropic_target,
+    document_of,
+    for_compatible,
+    gemini_target,
+    headers_for,
+    post,
+)
 from server.record import Record
-from server.upstream_port import UpstreamFault, UpstreamRequest
+from server.upstream_port import Upstream, UpstreamFault, UpstreamRequest
 
 COUNT_SECONDS = 10.0
 """A client that counts waits for the number before it goes on."""
@@ -39,10 +47,10 @@ async def count_elsewhere(
     provider = provider_named(foreign.config(), destination.provider)
     tokens: int | None = None
     if provider is not None:
-        request = _request(provider, destination.model, document)
+        request = _request(provider, destination.model, body)
         if request is not None:
             record.attempts += 1
-            tokens = await _asked(provider, request, foreign)
+            tokens = await _asked(foreign.upstream_for(provider, record), request)
     added = [*request_id_header(record)]
     if tokens is None:
         tokens = estimated(document)
@@ -60,15 +68,17 @@ async def count_elsewhere(
     await exchange.finish()
 
 
-def _request(provider: Provider, model: str, document: dict[str, object]) -> UpstreamRequest | None:
+def _request(provider: Provider, model: str, body: bytes) -> UpstreamRequest | None:
     """None: this provider counts nothing, or not this."""
     match provider.dialect:
         case "anthropic":
             target = anthropic_target(provider, "/messages/count_tokens")
-            return post(provider, target, {**document, "model": model}, stream=False)
+            body = for_compatible(provider, model, body)
+            return UpstreamRequest("POST", target, headers_for(provider), body)
         case "gemini":
             try:
-                written = to_gemini.write_request(read_request(document), model)
+                conversation = own_state(read_request(document_of(body)), provider.name)
+                written = to_gemini.write_request(conversation, model)
             except Untranslatable:
                 return None
             asked = {"generateContentRequest": {"model": f"models/{model}", **written}}
@@ -78,19 +88,19 @@ def _request(provider: Provider, model: str, document: dict[str, object]) -> Ups
     return None
 
 
-async def _asked(provider: Provider, request: UpstreamRequest, foreign: Foreign) -> int | None:
+async def _asked(upstream: Upstream, request: UpstreamRequest) -> int | None:
     with trio.move_on_after(COUNT_SECONDS):
-        body = await fetched(foreign, provider, request)
+        body = await fetched(upstream, request)
         return None if body is None else _tokens(body)
     return None
 
 
-async def fetched(foreign: Foreign, provider: Provider, request: UpstreamRequest) -> bytes | None:
+async def fetched(upstream: Upstream, request: UpstreamRequest) -> bytes | None:
     """The body of a good answer; None for any other. The caller bounds the time."""
     pieces: list[bytes] = []
     size = 0
     try:
-        async with foreign.upstream(provider.base_url).send(request) as response:
+        async with upstream.send(request) as response:
             if response.status != 200:
                 return None
             async with response.chunks() as chunks:

@@ -62,7 +62,7 @@ async def list_of(foreign: Foreign, provider: Provider) -> tuple[str, ...] | Non
         case _:
             path = b"/models"
     request = UpstreamRequest("GET", path, headers_for(provider), b"")
-    body = await fetched(foreign, provider, request)
+    body = await fetched(foreign.upstream(provider.base_url), request)
     document = None if body is None else read_json(_document, body)
     return None if document is None else tuple(read_page(document))
 

@@ -17,10 +17,12 @@ from protocol.config.model import Provider
 from protocol.peek import read_json
 from protocol.sse import Event
 from protocol.translation import from_gemini, from_openai, to_gemini, to_openai
+from protocol.translation.foreign_state import own_state
 from protocol.translation.provider_error import ProviderError
 from protocol.translation.quirks import quirks_for
 from protocol.translation.read_anthropic import read_request
 from protocol.translation.refusal import Untranslatable
+from protocol.translation.returning import without_foreign_state
 from protocol.usage import Usage
 from server.upstream_port import UpstreamRequest
 
@@ -87,34 +89,41 @@ def translated(provider: Provider, model: str, body: bytes, message_id: str) -> 
 
     Raises Untranslatable for what this provider cannot be told.
     """
-    conversation = read_request(document_of(body))
-    names = conversation.names()
+    conversation = own_state(read_request(document_of(body)), provider.name)
+    asked = (conversation.names(), message_id, model, provider.name)
     if provider.dialect == "gemini":
         request = to_gemini.write_request(conversation, model)
         method = "streamGenerateContent?alt=sse" if conversation.stream else "generateContent"
         return Translated(
             post(provider, gemini_target(provider, model, method), request, conversation.stream),
             conversation.stream,
-            lambda: from_gemini.GeminiStream(names, message_id, model),
-            lambda answer: from_gemini.GeminiStream(names, message_id, model).whole(answer),
+            lambda: from_gemini.GeminiStream(*asked),
+            lambda answer: from_gemini.GeminiStream(*asked).whole(answer),
         )
     request = to_openai.write_request(conversation, model, quirks_for(provider.base_url))
     return Translated(
         post(provider, openai_target(provider), request, conversation.stream),
         conversation.stream,
-        lambda: from_openai.OpenAIStream(names, message_id, model),
-        lambda answer: from_openai.OpenAIStream(names, message_id, model).whole(answer),
+        lambda: from_openai.OpenAIStream(*asked),
+        lambda answer: from_openai.OpenAIStream(*asked).whole(answer),
     )
 
 
 def same_dialect(provider: Provider, model: str, body: bytes, *, stream: bool) -> UpstreamRequest:
-    """The client's own body with another model's name: nothing else is touched."""
-    body = with_model(body, model)
+    """The client's own body with another model's name, and nothing in it that is for others alone."""
     if provider.dialect == "openai":
-        target = openai_target(provider)
+        target, body = openai_target(provider), with_model(body, model)
     else:
-        target, body = anthropic_target(provider, "/messages"), without_attribution(body)
+        target, body = (
+            anthropic_target(provider, "/messages"),
+            for_compatible(provider, model, body),
+        )
     return UpstreamRequest("POST", target, headers_for(provider, stream=stream), body)
+
+
+def for_compatible(provider: Provider, model: str, body: bytes) -> bytes:
+    """A body for an Anthropic-compatible provider."""
+    return without_foreign_state(without_attribution(with_model(body, model)), provider.name)
 
 
 def document_of(body: bytes) -> Json:

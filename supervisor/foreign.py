@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from protocol.config import Config
+from server.attempt_trace import AttemptTrace, Detail
 from server.foreign import Foreign
 
 if TYPE_CHECKING:
@@ -18,4 +20,10 @@ def foreign_of(parts: Parts) -> Foreign:
         upstream=parts.upstreams,
         pool=lambda: parts.door.rules().pool,
         new_id=lambda: f"msg_{parts.random.getrandbits(96):024x}",
+        trace=AttemptTrace(parts.journal, lambda: _detail(parts.config), parts.wall_clock),
     )
+
+
+def _detail(config: Config) -> Detail:
+    """Bodies are asked for by name alone, never by a level."""
+    return Detail(config.logs.bodies or config.logs.level == "debug", config.logs.bodies)

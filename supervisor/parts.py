@@ -34,7 +34,6 @@ from protocol.providers import ProvidersMessage
 from protocol.quota_file import restored
 from protocol.secrets import Secret
 from protocol.status_view import Clocks
-from server.attempt_trace import AttemptTrace, Detail
 from server.budget import BodyBudget
 from server.connections import Connections
 from server.desk import Ports
@@ -283,14 +282,9 @@ class Parts:
             refresh=self.logins.refresh,
             refresh_policy=lambda: self.config.refresh,
             dropped=self.dropped,
-            trace=AttemptTrace(self.journal, lambda: _detail(self.config), self.wall_clock),
+            trace=self.foreign.trace,
             foreign=self.foreign,
         )
-
-
-def _detail(config: Config) -> Detail:
-    """Bodies are asked for by name alone, never by a level."""
-    return Detail(config.logs.bodies or config.logs.level == "debug", config.logs.bodies)
 
 
 def _memory(state_directory: Path, *, real: bool) -> QuotaMemory:

@@ -30,7 +30,8 @@ def whole(message: Json, created: int) -> Json:
     thoughts: list[str] = []
     calls: list[Json] = []
     content = message.get("content")
-    for block in map(_object, content if isinstance(content, list) else ()):
+    for block in content if isinstance(content, list) else ():
+        block = _object(block)
         match block.get("type"):
             case "text":
                 words.append(_words(block.get("text")))
@@ -112,7 +113,7 @@ class AnswerStream:
         return []
 
     def _block(self, index: int, block: Json) -> list[Json]:
-        if block.get("type") == "text" and block.get("text"):
+        if block.get("type") == "text" and _words(block.get("text")):
             return [self._chunk({"content": block["text"]})]
         if block.get("type") != "tool_use":
             return []
@@ -127,11 +128,11 @@ class AnswerStream:
     def _delta(self, index: int, delta: Json) -> list[Json]:
         match delta.get("type"):
             case "text_delta":
-                return [self._chunk({"content": delta.get("text", "")})]
+                return [self._chunk({"content": _words(delta.get("text"))})]
             case "thinking_delta":
-                return [self._chunk({"reasoning_content": delta.get("thinking", "")})]
+                return [self._chunk({"reasoning_content": _words(delta.get("thinking"))})]
             case "input_json_delta" if index in self._tools:
-                function = {"arguments": delta.get("partial_json", "")}
+                function = {"arguments": _words(delta.get("partial_json"))}
                 return [
                     self._chunk(
                         {"tool_calls": [{"index": self._tools[index], "function": function}]}
@@ -165,7 +166,7 @@ def usage_view(usage: Json) -> Json:
 
 
 def _object(value: object) -> Json:
-    """What should be an object; an upstream that sends another thing there has said nothing."""
+    """An Anthropic-compatible provider may send anything where an object belongs."""
     return value if isinstance(value, dict) else {}
 
 

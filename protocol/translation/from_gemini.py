@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.translation.provider_error import ProviderError
-from protocol.translation.provider_stream import ProviderStream, count
+from protocol.translation.provider_stream import NAMELESS, ProviderStream, count
 from protocol.translation.to_gemini import SIGNATURE
 from protocol.translation.tool_names import ToolNames
 from protocol.translation.writer import Json, MessageWriter
@@ -31,8 +31,8 @@ class GeminiStream(ProviderStream):
 
     model_field = "modelVersion"
 
-    def __init__(self, names: ToolNames, message_id: str, model: str) -> None:
-        super().__init__(names, message_id, model)
+    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
+        super().__init__(names, message_id, model, origin)
         self._calls = 0
 
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:
@@ -68,12 +68,14 @@ class GeminiStream(ProviderStream):
 
     def _call(self, writer: MessageWriter, call: Json, signature: object) -> list[Json]:
         """A call comes whole. It has an id on some routes only; ours is unique in the conversation."""
+        if not isinstance(call.get("name"), str) or not call["name"]:
+            return self.fail(ProviderError(502, "api_error", NAMELESS))
         key = self._calls
         self._calls += 1
         given = call.get("id")
         call_id = given if isinstance(given, str) and given else f"{self._message_id}_{key}"
         foreign = {"google": {SIGNATURE: signature}} if isinstance(signature, str) else None
-        name = self._names.back(str(call.get("name", "")))
+        name = self._names.back(call["name"])
         arguments = call.get("args")
         written = msgspec.json.encode(arguments if isinstance(arguments, dict) else {}).decode()
         return writer.tool(key, call_id, name, foreign) + writer.arguments(key, written)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from protocol.sse import Event
-from protocol.translation.provider_error import failure
-from protocol.translation.provider_stream import ProviderStream, count
+from protocol.translation.provider_error import ProviderError, failure
+from protocol.translation.provider_stream import NAMELESS, ProviderStream, count
 from protocol.translation.tool_names import ToolNames
+from protocol.translation.whole_object import WholeObject
 from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
 
@@ -28,9 +29,9 @@ class OpenAIStream(ProviderStream):
 
     model_field = "model"
 
-    def __init__(self, names: ToolNames, message_id: str, model: str) -> None:
-        super().__init__(names, message_id, model)
-        self._calls: dict[object, _Call] = {}
+    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
+        super().__init__(names, message_id, model, origin)
+        self._calls: list[_Call] = []
         self._refused = False
 
     def feed(self, event: Event) -> list[Json]:
@@ -60,8 +61,10 @@ class OpenAIStream(ProviderStream):
 
     def _rest(self, writer: MessageWriter) -> list[Json]:
         events: list[Json] = []
-        for call in self._calls.values():
-            events += call.open(writer, self._names, self._message_id, last=True)
+        for call in self._calls:
+            if call.nameless:
+                return self.fail(ProviderError(502, "api_error", NAMELESS))
+            events += self._told(writer, call, last=True)
         return events
 
     def _delta(self, writer: MessageWriter, delta: Json) -> list[Json]:
@@ -73,71 +76,110 @@ class OpenAIStream(ProviderStream):
             events += writer.text(words) if words else []
         self._refused = self._refused or bool(_words(delta.get("refusal")))
         calls = delta.get("tool_calls")
-        for place, piece in enumerate(calls if isinstance(calls, list) else ()):
+        for piece in calls if isinstance(calls, list) else ():
             if isinstance(piece, dict):
-                events += self._call(writer, piece, place, delta.get("reasoning_details"))
+                call = self._call(piece)
+                call.take(piece, delta.get("reasoning_details"))
+                events += self._told(writer, call)
         return events
 
-    def _call(self, writer: MessageWriter, piece: Json, place: int, details: object) -> list[Json]:
-        # Some providers number nothing: then a new id is a new call.
-        key = piece.get("index")
-        if not isinstance(key, int | float | str):
-            key = _words(piece.get("id")) or (list(self._calls)[-1] if self._calls else place)
-        call = self._calls.setdefault(key, _Call(key, len(self._calls)))
-        call.take(piece, details)
-        return call.open(writer, self._names, self._message_id)
+    def _call(self, piece: Json) -> _Call:
+        """The call that a piece belongs to. Some servers number nothing, some number every call 0,
+        some give no id; a new id or, after a whole call, a name again is a new call all the same."""
+        index, call_id = piece.get("index"), _words(piece.get("id"))
+        if isinstance(index, int) and not isinstance(index, bool):
+            known = [call for call in self._calls if call.index == index]
+        else:
+            index = None
+            known = [call for call in self._calls if not call_id or call.id in ("", call_id)]
+        found = known[-1] if known else None
+        if found is None or found.another(piece, call_id):
+            found = _Call(index, len(self._calls))
+            self._calls.append(found)
+        return found
+
+    def _told(self, writer: MessageWriter, call: _Call, *, last: bool = False) -> list[Json]:
+        """What can be told by now; `last`: an id that never came is not waited for.
+
+        One of ours has to be unique in the whole conversation, and no two calls of an answer may
+        share one: the client would drop the second (`wire.md` A17).
+        """
+        events: list[Json] = []
+        if not call.opened:
+            # A name comes whole, in one piece with the id or before the first argument.
+            if not call.name or not (call.id or last):
+                return []
+            call.opened = True
+            told = call.id
+            if not told or any(other.told == told for other in self._calls):
+                told = f"{self._message_id}_{call.place}"
+            call.told = told
+            name = self._names.back(call.name)
+            events += writer.tool(call.place, told, name, call.foreign)
+        pending = "".join(call.pending)
+        call.pending.clear()
+        return events + (writer.arguments(call.place, pending) if pending else [])
 
     def _stop_reason(self, finish: str) -> str:
         if self._refused:
             return "refusal"
         reason = STOP_REASONS.get(finish, "end_turn")
+        if reason not in ("tool_use", "end_turn"):
+            return reason
         # Several servers say "stop" after a call; a client that goes by the reason would not run it.
-        return "tool_use" if self._calls and reason == "end_turn" else reason
+        return "tool_use" if self._calls else "end_turn"
 
 
 class _Call:
-    """One tool call: its pieces are kept until its id and its name are known."""
+    """One tool call: its pieces are kept until its id and its name are known.
 
-    def __init__(self, key: object, place: int) -> None:
-        self._key = key
-        self._place = place
-        self._id = ""
-        self._name = ""
-        self._foreign: Json = {}
-        self._arguments: list[str] = []
-        self._opened = False
+    `told` is the id under which the client has it.
+    """
+
+    def __init__(self, index: int | None, place: int) -> None:
+        self.index = index
+        self.place = place
+        self.id = ""
+        self.name = ""
+        self.told = ""
+        self.foreign: Json = {}
+        self.pending: list[str] = []
+        self.opened = False
+        self._arguments = WholeObject()
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the name never came: nobody could run it, and it must not vanish unseen."""
+        return not self.name
+
+    def another(self, piece: Json, call_id: str) -> bool:
+        """Whether `piece` begins another call, although it has the number of this one."""
+        if call_id and self.id and call_id != self.id:
+            return True
+        function = piece.get("function")
+        if not isinstance(function, dict) or not function.get("arguments"):
+            return False
+        named = bool(_words(function.get("name")))
+        return named and bool(self.name) and self._arguments.whole
 
     def take(self, piece: Json, details: object) -> None:
-        self._id = self._id or _words(piece.get("id"))
+        """One more piece of it."""
+        self.id = self.id or _words(piece.get("id"))
         function = piece.get("function")
         if isinstance(function, dict):
-            if not self._opened:
-                self._name += _words(function.get("name"))
+            if not self.opened:
+                self.name += _words(function.get("name"))
             arguments = function.get("arguments")
             if isinstance(arguments, dict):  # Ollama's older servers
                 arguments = msgspec.json.encode(arguments).decode()
-            self._arguments.append(_words(arguments))
+            words = _words(arguments)
+            self.pending.append(words)
+            self._arguments.feed(words)
         state = piece.get("extra_content")
         if isinstance(state, dict):
-            self._foreign.update(state)
+            self.foreign.update(state)
         if isinstance(details, list):
-            self._foreign["reasoning_details"] = details
-
-    def open(
-        self, writer: MessageWriter, names: ToolNames, message_id: str, *, last: bool = False
-    ) -> list[Json]:
-        """What can be told by now; `last`: an id that never came is not waited for. One of ours has
-        to be unique in the whole conversation, or the client drops the call (`wire.md` A17)."""
-        events: list[Json] = []
-        if not self._opened:
-            # A name comes whole, in one piece with the id or before the first argument.
-            if not self._name or not (self._id or last):
-                return []
-            self._opened = True
-            call_id = self._id or f"{message_id}_{self._place}"
-            events += writer.tool(self._key, call_id, names.back(self._name), self._foreign)
-        pending, self._arguments = "".join(self._arguments), []
-        return events + (writer.arguments(self._key, pending) if pending else [])
+            self.foreign["reasoning_details"] = details
 
 
 def read_usage(usage: Json) -> Usage:

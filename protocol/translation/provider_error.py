@@ -35,7 +35,7 @@ _TYPES = {
 }
 
 _STATUS_OF_WORD = {
-    # Gemini's (`wire.md` D1), and types of OpenAI's that come without a status.
+    # Gemini's (`wire.md` D1), OpenAI's and Anthropic's own, which come without a status in a stream.
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
     "UNAUTHENTICATED": 401,
@@ -45,12 +45,23 @@ _STATUS_OF_WORD = {
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
+    "context_length_exceeded": 400,
+    "string_above_max_length": 400,
+    "invalid_prompt": 400,
     "invalid_request_error": 400,
+    "invalid_api_key": 401,
     "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "request_too_large": 413,
     "insufficient_quota": 429,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "server_error": 500,
+    "api_error": 500,
+    "overloaded_error": 529,
 }
 
 

@@ -14,18 +14,20 @@ from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
 
 CUT = "the provider's stream ended before its answer did"
+NAMELESS = "the provider's model called a tool without a name"
 
 
 class ProviderStream(ABC):
     """One answer. `usage` is the last that was told; it is never added up.
 
-    `model_field` is where a chunk names the model that answers.
+    `model_field` is where a chunk names the model that answers; `origin` is the provider's name.
     """
 
     model_field: str
 
-    def __init__(self, names: ToolNames, message_id: str, model: str) -> None:
+    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
         self._names = names
+        self._origin = origin
         self._message_id = message_id
         self._model = model
         self._writer: MessageWriter | None = None
@@ -39,6 +41,8 @@ class ProviderStream(ABC):
 
     def feed(self, event: Event) -> list[Json]:
         """Raises ProviderError when the stream begins with an error: nothing was said yet."""
+        if event.cut:
+            return self.fail(_broken("the provider sent a chunk that is too large"))
         if self.ended or not event.data:
             return []
         try:
@@ -56,7 +60,7 @@ class ProviderStream(ABC):
         if self._writer is None:
             named = chunk.get(self.model_field)
             model = named if isinstance(named, str) and named else self._model
-            self._writer = MessageWriter(self._message_id, model)
+            self._writer = MessageWriter(self._message_id, model, self._origin)
         return self._writer.begin() + self._said(self._writer, chunk)
 
     def finish(self) -> list[Json]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from protocol.translation.conversation import (
@@ -32,9 +31,9 @@ from protocol.translation.read_tools import read_tools
 from protocol.translation.refusal import (
     Json,
     as_list,
+    as_number,
     as_object,
     as_text,
-    kind_of,
     unfit,
 )
 
@@ -205,23 +204,26 @@ def _choice(choice: object) -> ToolChoice:
 def _sampling(request: Json) -> Sampling:
     stop = as_list(request.get("stop_sequences") or [], "stop_sequences")
     return Sampling(
-        max_tokens=_number(request, "max_tokens", int),
-        temperature=_number(request, "temperature", float),
-        top_p=_number(request, "top_p", float),
-        top_k=_number(request, "top_k", int),
+        max_tokens=_whole_number(request, "max_tokens"),
+        temperature=_number(request, "temperature"),
+        top_p=_number(request, "top_p"),
+        top_k=_whole_number(request, "top_k"),
         stop=tuple(as_text(s, f"stop_sequences[{place}]") for place, s in enumerate(stop)),
     )
 
 
-def _number(request: Json, field: str, kind: Callable[[Any], Any]) -> Any:
+def _number(request: Json, field: str) -> float | None:
     value = request.get(field)
+    return None if value is None else as_number(value, field)
+
+
+def _whole_number(request: Json, field: str) -> int | None:
+    value = _number(request, field)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise unfit(field, f"must be a number, not {kind_of(value)}")
-    if kind is int and value != int(value):
+    if not value.is_integer():
         raise unfit(field, "must be a whole number")
-    return kind(value)
+    return int(value)
 
 
 def _effort(asked: object, thinks: object) -> str | None:

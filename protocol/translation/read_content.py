@@ -12,6 +12,7 @@ from protocol.translation.conversation import (
     Thinking,
     ToolCall,
 )
+from protocol.translation.foreign_state import signer
 from protocol.translation.refusal import (
     Json,
     Untranslatable,
@@ -76,7 +77,9 @@ def thinking(block: Json, where: str) -> Thinking | None:
         return None
     signature = block.get("signature")
     text = as_text(block.get("thinking", ""), f"{where}.thinking")
-    return Thinking(text, signature if isinstance(signature, str) else "")
+    if not isinstance(signature, str) or signer(signature) is not None:
+        signature = ""  # a foreign one: nobody but its maker can do anything with it
+    return Thinking(text, signature)
 
 
 def tool_call(block: Json, where: str) -> ToolCall:

@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-from protocol.translation.refusal import Json, as_list, as_object, as_text, kind_of, unfit
+from protocol.translation.refusal import (
+    Json,
+    as_list,
+    as_number,
+    as_object,
+    as_text,
+    kind_of,
+    unfit,
+)
 
 MAX_TOKENS = 16_384
 """Anthropic demands a limit; this stands for a request without one."""
@@ -58,9 +66,7 @@ def read_request(request: Json) -> Json:
         system.append(JSON_MODE)
     found: Json = {
         "model": as_text(request.get("model"), "model"),
-        "max_tokens": request.get("max_completion_tokens")
-        or request.get("max_tokens")
-        or MAX_TOKENS,
+        "max_tokens": _max_tokens(request),
         "messages": messages,
     }
     if system:
@@ -69,13 +75,11 @@ def read_request(request: Json) -> Json:
     if tools:
         found["tools"] = _tools(as_list(tools, "tools"))
         found["tool_choice"] = _choice(request)
-    temperature = request.get("temperature")
-    if temperature is not None:
-        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
-            raise unfit("temperature", f"must be a number, not {kind_of(temperature)}")
-        found["temperature"] = min(temperature, 1.0)  # the scale ends at 1 there
+    if request.get("temperature") is not None:
+        # The scale ends at 1 there.
+        found["temperature"] = min(as_number(request["temperature"], "temperature"), 1.0)
     if request.get("top_p") is not None:
-        found["top_p"] = request["top_p"]
+        found["top_p"] = as_number(request["top_p"], "top_p")
     stop = request.get("stop")
     if stop:
         found["stop_sequences"] = [stop] if isinstance(stop, str) else as_list(stop, "stop")
@@ -85,6 +89,16 @@ def read_request(request: Json) -> Json:
     if request.get("stream") is True:
         found["stream"] = True
     return found
+
+
+def _max_tokens(request: Json) -> int:
+    for field in ("max_completion_tokens", "max_tokens"):
+        if request.get(field) is not None:
+            limit = request[field]
+            if isinstance(limit, bool) or not isinstance(limit, int):
+                raise unfit(field, f"must be a whole number, not {kind_of(limit)}")
+            return limit
+    return MAX_TOKENS
 
 
 def _output(effort: object, format_: object) -> Json:
@@ -196,7 +210,8 @@ def _say(messages: list[Json], role: str, content: list[Json]) -> None:
 def _assistant(message: Json, where: str) -> list[Json]:
     words = _words(message.get("content"), where) or str(message.get("refusal") or "")
     content: list[Json] = [{"type": "text", "text": words}] if words else []
-    for place, call in enumerate(as_list(message.get("tool_calls") or [], f"{where}.tool_calls")):
+    calls = as_list(message.get("tool_calls") or [], f"{where}.tool_calls")
+    for place, call in enumerate(calls):
         inner = f"{where}.tool_calls[{place}]"
         call = as_object(call, inner)
         function = as_object(call.get("function"), f"{inner}.function")
@@ -229,13 +244,15 @@ def _words(content: object, where: str) -> str:
 
 
 def _parts(content: object, where: str) -> list[Json]:
+    """Without empty texts: Anthropic refuses them."""
     where = f"{where}.content"
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return [
+        content = [{"type": "text", "text": content}]
+    parts = [
         _part(as_object(part, f"{where}[{place}]"), f"{where}[{place}]")
         for place, part in enumerate(as_list(content, where))
     ]
+    return [part for part in parts if part.get("text") != ""]
 
 
 def _part(part: Json, where: str) -> Json:

@@ -49,6 +49,16 @@ def as_text(value: object, where: str) -> str:
     return value
 
 
+def as_number(value: object, where: str) -> float:
+    """Raises Untranslatable when `value` is not a JSON number that a machine can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise unfit(where, f"must be a number, not {kind_of(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise unfit(where, "is too large") from None
+
+
 def kind_of(value: object) -> str:
     """The JSON name of a value's type."""
     if value is None:

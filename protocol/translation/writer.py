@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from protocol.translation.foreign_state import with_origin
+from protocol.translation.read_content import FOREIGN_STATE
+from protocol.translation.whole_object import WholeObject
 from protocol.usage import Usage
 
 Json = dict[str, Any]
@@ -31,26 +34,30 @@ class _Block:
         self.kind = kind
         self.key = key
         self.start = start
-        self.pieces: list[str] = []
-        self.sent = 0
+        self.pending: list[str] = []
+        self._input = WholeObject()
 
+    def add(self, piece: str) -> None:
+        """Some more of it, to be sent in its turn."""
+        self.pending.append(piece)
+        if self.kind == "tool_use":
+            self._input.feed(piece)
+
+    @property
     def whole(self) -> bool:
         """Whether nothing can be missing, so that the next block may open."""
-        if self.kind != "tool_use":
-            return True
-        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
-            return False
-        try:
-            return isinstance(msgspec.json.decode("".join(self.pieces)), dict)
-        except (msgspec.DecodeError, RecursionError):
-            return False
+        return self.kind != "tool_use" or self._input.whole
 
 
 class MessageWriter:
-    """Gives events as dictionaries, in order; `begin` first, `end` or `fail` last, once each."""
+    """Gives events as dictionaries, in order; `begin` first, `end` or `fail` last, once each.
 
-    def __init__(self, message_id: str, model: str) -> None:
+    `origin`: the provider's name, for state of its own that it wants back.
+    """
+
+    def __init__(self, message_id: str, model: str, origin: str = "") -> None:
         self._id = message_id
+        self._origin = origin
         self._model = model
         self._begun = False
         self._queue: list[_Block] = []
@@ -88,7 +95,7 @@ class MessageWriter:
         """A call begins. `foreign` travels in the block, and the client echoes it."""
         start: Json = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
         if foreign:
-            start["extra_content"] = foreign
+            start[FOREIGN_STATE] = with_origin(foreign, self._origin)
         events = self.begin()
         self._queue.append(_Block("tool_use", key, start))
         return events + self._flow()
@@ -99,7 +106,7 @@ class MessageWriter:
         for block in self._queue:
             if block.kind == "tool_use" and block.key == key:
                 if json_text:
-                    block.pieces.append(json_text)
+                    block.add(json_text)
                 return self._flow()
         if not json_text.strip():
             return []
@@ -128,10 +135,12 @@ class MessageWriter:
         if words:
             if not self._queue or self._queue[-1].kind != kind:
                 self._queue.append(_Block(kind, None, start))
-            self._queue[-1].pieces.append(words)
+            self._queue[-1].add(words)
         return events + self._flow()
 
     def _flow(self, *, finish: bool = False) -> list[Json]:
+        if self.ended:
+            return []  # nothing is said after the end, whatever else was in the last chunk
         events: list[Json] = []
         while self._queue:
             block = self._queue[0]
@@ -140,12 +149,12 @@ class MessageWriter:
                 start = {"type": "content_block_start", "index": self._index}
                 events.append({**start, "content_block": block.start})
             delta_type, field = _DELTAS[block.kind]
-            fresh = "".join(block.pieces[block.sent :])
-            block.sent = len(block.pieces)
+            fresh = "".join(block.pending)
+            block.pending.clear()
             if fresh:
                 delta = {"type": delta_type, field: fresh}
                 events.append({"type": "content_block_delta", "index": self._index, "delta": delta})
-            if not finish and (len(self._queue) == 1 or not block.whole()):
+            if not finish and (len(self._queue) == 1 or not block.whole):
                 break
             events.append({"type": "content_block_stop", "index": self._index})
             self._queue.pop(0)

@@ -19,6 +19,7 @@ from server.scripted import (
     rate_limited,
     reply_with,
     text_block,
+    thinking_block,
     tool_use_block,
     tool_use_stream,
 )
@@ -60,11 +61,18 @@ def gemini_turns() -> list[Any]:
     ]
 
 
+def compatible_turns() -> list[Any]:
+    thought = thinking_block("I had better run it.", SIGNATURE)
+    call = tool_use_block("Bash", SECOND, tool_id="toolu_pear")
+    return [reply_with(thought, text_block("One more."), call), reply_with(text_block("Both ran."))]
+
+
 @pytest.mark.parametrize(
     ("dialect", "model", "path", "replies"),
     [
         pytest.param("openai", "gpt-5", "/v1", openai_turns, id="openai"),
         pytest.param("gemini", "gemini-3-pro", "/v1beta", gemini_turns, id="gemini"),
+        pytest.param("anthropic", "kimi-3", "/anthropic", compatible_turns, id="compatible"),
     ],
 )
 async def test_a_task_with_tools_goes_on_elsewhere_and_comes_back(
@@ -94,8 +102,9 @@ async def test_a_task_with_tools_goes_on_elsewhere_and_comes_back(
     assert "apple of the account" in told[0]
     assert "pear of the provider" in told[1]
     for seen in foreign.requests:
-        check_nothing_leaks(seen)
-    if dialect == "gemini":
+        check_nothing_leaks(seen, *(["user_id"] if dialect != "anthropic" else []))
+        assert "llm-supervisor:" not in seen.body.decode()
+    if dialect != "openai":
         assert SIGNATURE in told[1]
 
     await live.reset("first")
@@ -114,7 +123,7 @@ async def test_a_task_with_tools_goes_on_elsewhere_and_comes_back(
     assert elsewhere["reason"].startswith(f"fallback: other/{model}")
 
 
-def check_nothing_leaks(seen: SeenRequest) -> None:
+def check_nothing_leaks(seen: SeenRequest, *more: str) -> None:
     told = repr(seen.headers) + seen.body.decode()
     assert "key-of-the-provider" in told
     for private in (
@@ -122,7 +131,7 @@ def check_nothing_leaks(seen: SeenRequest) -> None:
         "key-first",
         "x-anthropic-billing-header",
         "anthropic-beta",
-        "user_id",
+        *more,
     ):
         assert private not in told
 

@@ -20,7 +20,8 @@ from protocol.config.overlay import variable_name
 from protocol.config.schema import settings
 from protocol.credentials import Known
 from protocol.destination import destinations
-from protocol.explanation import Choice, Explained, Explanation, Explanations, Pause, spent
+from protocol.explanation import Choice, Pause, spent
+from protocol.explanations import Explanations
 from protocol.gate import host_name, is_loopback_name
 from protocol.hops import Hops, weighed
 from protocol.known_credentials import Read, assembled
@@ -33,9 +34,10 @@ from protocol.probing import Pace, Probe
 from protocol.proxies import Proxy, ProxyInvalid, proxy_for
 from protocol.refusals import nobody
 from protocol.request import Route
-from protocol.request_line import RequestLine
+from protocol.request_line import RequestLine, encode_line
 from protocol.routing import Considered
 from protocol.secrets import Secret
+from protocol.told import Ended, Told
 from protocol.translation.quirks import quirks_for
 from protocol.verdict import Action
 from protocol.verdict import judge as judge_answer
@@ -292,16 +294,19 @@ def test_the_time_of_a_request_is_split_into_parts_that_are_not_negative(
     assert sum(parts) >= total - 0.01
 
 
-@given(st.lists(st.tuples(st.sampled_from("vwxyz"), st.lists(STEPS, max_size=3)), max_size=40))
+PAUSES = st.builds(Pause, MS, MS, st.sampled_from("abcdef"))
+
+
+@given(st.lists(st.tuples(st.sampled_from("vwxyz"), st.lists(PAUSES, max_size=3)), max_size=40))
 def test_the_newest_explanations_are_kept_and_no_others(
-    added: list[tuple[str, list[Any]]],
+    added: list[tuple[str, list[Pause]]],
 ) -> None:
     limit = 3
     kept = Explanations(limit)
-    newest: dict[str, tuple[Any, ...]] = {}
+    newest: dict[str, tuple[Pause, ...]] = {}
     for name, steps in added:
         line = RequestLine(at="", request_id=name, method="POST", path="/")
-        kept.add(Explained(line, Explanation(tuple(steps))))
+        kept.add(Ended(name, encode_line(line), Told(0.0, 1.0, steps=tuple(steps))))
         newest.pop(name, None)
         newest[name] = tuple(steps)
         while len(newest) > limit:

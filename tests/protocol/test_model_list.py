@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from anthropic.types import ModelInfo
 from hypothesis import given
@@ -12,8 +10,6 @@ from openai.types import Model
 
 from protocol.model_list import Listed, anthropic_page, merged, openai_page, read_page
 from protocol.model_names import resolve, unwrap, without_long_context, wrap
-from protocol.token_estimate import estimated
-from tests.kit import corpus
 
 OPUS = {
     "type": "model",
@@ -85,34 +81,3 @@ def test_an_alias_is_followed_once_and_a_circle_ends() -> None:
     assert resolve("a", {"a": "claude-supervisor-gpt-5"}) == "gpt-5"
     assert resolve("claude-supervisor-a", {"a": "gpt-5"}) == "gpt-5"
     assert without_long_context("gpt-5[1m]") == "gpt-5"
-
-
-# ------------------------------------------------------------------------------------ the estimate
-
-
-@pytest.mark.parametrize("name", corpus.names("claude-code"))
-def test_the_estimate_is_above_what_any_common_tokeniser_finds(name: str) -> None:
-    fixture = corpus.load(name)
-    for exchange in range(len(fixture["exchanges"])):
-        body = corpus.request_body(fixture, exchange)
-        if body:
-            # The densest that is seen in practice: three characters to a token, all of them.
-            assert estimated(json.loads(body)) >= len(body) / 3
-
-
-def test_an_image_is_paid_by_what_it_shows_and_a_document_by_its_pages() -> None:
-    source = {"type": "base64", "media_type": "image/png", "data": "A" * 1_000_000}
-    assert 6_000 <= estimated({"type": "image", "source": source}) < 10_000
-    pdf = {**source, "media_type": "application/pdf"}
-    assert estimated({"type": "document", "source": pdf}) > 100_000
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=10,
-    )
-)
-def test_every_document_has_an_estimate(document: object) -> None:
-    assert estimated(document) >= 1

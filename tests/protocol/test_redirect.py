@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,14 @@ def test_an_account_that_a_window_benched_is_spent_whatever_its_reading_says() -
 def test_a_disabled_account_has_no_say_and_without_any_account_nothing_is_redirected() -> None:
     assert judge(Redirecting(), account("a", 0.99), account("b", 0.0, enabled=False)).active
     assert not judge(ACTIVE).active
+
+
+def test_an_account_that_needs_a_login_has_no_room_to_offer() -> None:
+    """It can serve nobody, however little of its quota is used."""
+    idle = account("b", 0.0)
+    idle = msgspec.structs.replace(idle, spec=msgspec.structs.replace(idle.spec, needs_login=True))
+    assert judge(Redirecting(), account("a", 0.99), idle).active
+    assert judge(ACTIVE, account("a", 0.99), idle) is ACTIVE
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))

@@ -14,7 +14,9 @@ from server.attempt_trace import ROOM_FOR_REQUESTS, About, AttemptTrace, Detail
 from server.scripted import (
     ScriptedUpstream,
     error,
+    openai_error,
     rate_limited,
+    reply_to,
     reset_before_head,
     stall_before_head,
     text_message,
@@ -179,3 +181,47 @@ async def test_lines_of_requests_go_first_and_what_found_no_room_is_counted() ->
     await attempt()
     lines = [envelope.message for envelope in inbox.receive_waiting(1024)]
     assert [line.dropped for line in lines if isinstance(line, DebugLine)] == [7, 0]
+
+
+PROVIDERS = """
+[[provider]]
+name = "other"
+base_url = "http://openai.test/v1"
+api_key = "credential-of-other"
+headers = { X-Team = "credential-of-team" }
+[[provider]]
+name = "moon"
+dialect = "anthropic"
+base_url = "http://moon.test/anthropic"
+api_key = "credential-of-moon"
+[[fallback]]
+provider = "other"
+model = "gpt-5"
+[[fallback]]
+provider = "moon"
+model = "kimi-3"
+"""
+
+
+async def test_attempts_at_providers_are_lines_too_and_tell_no_key(autojump_clock: object) -> None:
+    upstream = ScriptedUpstream(
+        lambda seen: rate_limited(retry_after=3000),
+        scripts={
+            "credential-of-other": openai_error(503, "busy, credential-of-other"),
+            "credential-of-moon": reply_to,
+        },
+    )
+    config = ACCOUNTS + BODIES + PROVIDERS
+    async with program_in_memory(config, upstream) as program:
+        assert await ask(program, **{"x-request-id": "one"}) == 200
+        *_, other, moon = debug(program)
+        assert [(one["account"], one["provider"]) for one in (other, moon)] == [
+            ("", "other"),
+            ("", "moon"),
+        ]
+        assert [(one["attempt"], one["status"]) for one in (other, moon)] == [(3, 503), (4, 200)]
+        assert [one["request_id"] for one in (other, moon)] == ["one", "one"]
+        assert ["authorization", "***"] in other["request_headers"]
+        assert ["x-team", "***"] in other["request_headers"]
+        assert '"gpt-5"' in other["request_body"]
+        assert "credential-of" not in "\n".join(files(program, ""))

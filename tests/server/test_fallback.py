@@ -11,8 +11,11 @@ import trio
 from protocol.sse import EventScanner
 from protocol.translation.collect import collect
 from protocol.translation.grammar import Grammar
+from protocol.usage import Usage
+from server.record import Record
 from server.scripted import (
     Answer,
+    Cut,
     Pause,
     ScriptedUpstream,
     SeenRequest,
@@ -114,7 +117,7 @@ async def status(program: RunningProgram) -> dict[str, Any]:
 def collected(answer: Received) -> dict[str, Any]:
     """The message of a stream that is well formed."""
     events, grammar = [], Grammar()
-    for event in EventScanner().feed(answer.body):
+    for event in EventScanner(10_000_000).feed(answer.body):
         data = msgspec.json.decode(event.data)
         assert event.name == data["type"]
         grammar.feed(data)
@@ -472,3 +475,69 @@ async def test_a_key_that_a_provider_repeats_is_masked(autojump_clock: object) -
         assert "0123456789" not in told
         assert "abcdefghijklmn" not in told
     assert answer.status == 400
+
+
+@pytest.mark.parametrize("config", [TO_OPENAI, TO_GEMINI])
+async def test_a_call_as_large_as_a_file_arrives_whole(config: str, autojump_clock: object) -> None:
+    """Gemini gives a call in one event: all of a file that is to be written."""
+    file = {"content": "x" * 3_000_000}
+    call = tool_use_block("Write", file, tool_id="call_1")
+    reply = gemini_reply(call) if config is TO_GEMINI else huge_openai_call(file)
+    async with program_in_memory(ACCOUNT + config, upstream(DRY, reply)) as program:
+        (block,) = collected(await ask(program, STREAM))["content"]
+    assert block["input"] == file
+
+
+async def test_an_event_without_end_breaks_the_stream_visibly(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.provider_attempt.WHOLE_BYTES_MAX", 10_000)
+    reply = huge_openai_call({"content": "x" * 20_000}, before="Hello.")
+    async with program_in_memory(ACCOUNT + TO_OPENAI, upstream(DRY, reply)) as program:
+        answer = await ask(program, STREAM)
+    last = EventScanner().feed(answer.body)[-1]
+    assert last.name == "error"
+    assert b"too large" in last.data
+
+
+def huge_openai_call(document: object, before: str = "") -> Answer:
+    arguments = msgspec.json.encode(document).decode()
+    call = {"index": 0, "id": "call_1", "function": {"name": "Write", "arguments": arguments}}
+    deltas = [{"content": before}, {"tool_calls": [call]}]
+    chunks = [{"choices": [{"delta": delta}]} for delta in deltas]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    body = b"".join(b"data: " + msgspec.json.encode(one) + b"\n\n" for one in chunks)
+    return Answer(headers=(("content-type", "text/event-stream"),), body=body)
+
+
+@pytest.mark.parametrize("complete", [False, True])
+async def test_the_usage_of_a_stream_that_broke_off_is_marked_as_such(
+    complete: bool, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last numbers told are booked once (`peers.md` P19), and not as the final ones."""
+    counted = b'"usage":{"prompt_tokens":10,"completion_tokens":3}'
+    events = tuple(
+        Send(b'data: {"choices":[{"delta":{"content":"x"}}],' + counted + b"}\n\n")
+        for _ in range(3)
+    )
+    end = (
+        Send(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n') if complete else Cut()
+    )
+    stream = Answer(headers=(("content-type", "text/event-stream"),), parts=(*events, end))
+    seen: list[Usage] = []
+    monkeypatch.setattr(Record, "explained", _noting(seen))
+    async with program_in_memory(ACCOUNT + TO_OPENAI, upstream(DRY, stream)) as program:
+        await ask(program, STREAM)
+        written = await line(program)
+    assert (written["input_tokens"], written["output_tokens"]) == (10, 3)
+    assert seen[0].partial is not complete
+
+
+def _noting(seen: list[Usage]) -> Any:
+    explained = Record.explained
+
+    def noting(record: Record) -> Any:
+        seen.append(record.usage)
+        return explained(record)
+
+    return noting

@@ -161,3 +161,12 @@ def test_whatever_comes_in_whatever_pieces_the_grammar_holds(
         ]
         assert [call["input"] for call in calls] == given
         assert len({call["id"] for call in calls}) == len(calls)
+
+
+def test_a_call_without_a_name_does_not_vanish_unseen() -> None:
+    parts = [{"text": "Look:"}, {"functionCall": {"args": {"a": 1}}}, {"text": "Done."}]
+    events = GeminiStream(NAMES, "msg_1", "m").chunk(
+        {"candidates": [{"content": {"parts": parts}}]}
+    )
+    assert events[-1]["type"] == "error"
+    assert "without a name" in events[-1]["error"]["message"]

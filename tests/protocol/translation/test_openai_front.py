@@ -217,3 +217,23 @@ def test_an_error_answer_keeps_its_words() -> None:
 def test_no_bytes_of_an_upstream_make_it_fail(junk: bytes) -> None:
     AnswerStream(1, include_usage=True).feed(Event("x", junk))
     answer_openai.error_body(junk)
+
+
+def test_empty_texts_are_left_out() -> None:
+    """Anthropic refuses an empty text block, which clients of OpenAI's kind send without a thought."""
+    request = read_request(
+        {
+            "model": "m",
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": ""}]},
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "hi"}, {"type": "text", "text": ""}],
+                },
+                {"role": "assistant", "content": ""},
+                {"role": "user", "content": "go on"},
+            ],
+        }
+    )
+    texts = [{"type": "text", "text": "hi"}, {"type": "text", "text": "go on"}]
+    assert request["messages"] == [{"role": "user", "content": texts}]

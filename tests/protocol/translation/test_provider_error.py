@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.translation.provider_error import read_failure
+from protocol.translation.provider_error import failure, read_failure
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,33 @@ def test_every_shape_is_read(status: int, body: object, kind: str, message: str)
         "error": {"type": kind, "message": message},
         "request_id": "req_1",
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        ({"code": "context_length_exceeded"}, 400, "invalid_request_error"),
+        ({"code": "string_above_max_length"}, 400, "invalid_request_error"),
+        ({"code": "model_not_found", "type": "invalid_request_error"}, 404, "not_found_error"),
+        ({"code": "invalid_api_key"}, 401, "authentication_error"),
+        ({"type": "authentication_error"}, 401, "authentication_error"),
+        ({"type": "permission_error"}, 403, "permission_error"),
+        ({"code": "insufficient_quota"}, 429, "rate_limit_error"),
+        ({"type": "tokens", "code": "rate_limit_exceeded"}, 429, "rate_limit_error"),
+        ({"type": "overloaded_error"}, 529, "overloaded_error"),
+        ({"code": None, "type": None, "param": None}, 502, "api_error"),
+        ({"code": 99, "status": "?"}, 502, "api_error"),
+        ({"code": "503"}, 503, "overloaded_error"),
+        ({"code": True}, 502, "api_error"),
+        ({"code": "9" * 400}, 502, "api_error"),
+    ],
+)
+def test_an_error_without_a_status_has_the_one_that_its_words_mean(
+    error: dict[str, object], status: int, kind: str
+) -> None:
+    """An event inside of a good answer: what it says decides who can mend it."""
+    found = failure(None, {"error": {"message": "words", **error}})
+    assert (found.status, found.type, found.message) == (status, kind, "words")
 
 
 def test_a_page_of_html_is_not_shown() -> None:
