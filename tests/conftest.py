@@ -21,6 +21,8 @@ import trio
 from tests.kit import canaries
 from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_makereport
 
+pytest_plugins = ["tests.sim.summary"]
+
 # ------------------------------------------------------------------------------------ hypothesis
 
 # No deadline: a shared machine stalls for longer than any honest example takes.
