@@ -31,6 +31,9 @@ SETTLING_SECONDS = 90.0
 """After a fault of an actor it may take so long until everybody knows everything again: its rest
 between two lives, and that of its group."""
 
+Found = Iterator[tuple[float, str]]
+"""What a rule finds: when, and what is wrong."""
+
 _PING = re.compile(rb"(?:event: ping\r?\ndata: [^\n]*\r?\n\r?\n|:[^\n]*\r?\n\r?\n)+")
 
 
@@ -187,14 +190,18 @@ class Cases:
         """Whether the account was disabled, or not there, all the time in between."""
         if not self._off(name, begin):
             return False
-        changes = [e.at for e in (*self.configured, *self.owner, *self.lives) if begin < e.at <= end]
+        changes = [
+            e.at for e in (*self.configured, *self.owner, *self.lives) if begin < e.at <= end
+        ]
         return all(self._off(name, at) for at in changes)
 
     def _off(self, name: str, at: float) -> bool:
         found = [account for account in self.accounts_at(at) if account.name == name]
         if not found or not found[0].enabled:
             return True
-        born = max((life.at for life in self.lives if life.what == "up" and life.at <= at), default=0)
+        born = max(
+            (life.at for life in self.lives if life.what == "up" and life.at <= at), default=0
+        )
         told = [e.what for e in self.owner if e.account == name and born <= e.at <= at]
         switched = [what for what in told if what in ("disable", "enable")]
         return bool(switched) and switched[-1] == "disable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from dataclasses import dataclass
@@ -57,9 +58,7 @@ def wish(world: World, rng: random.Random, number: int, session: str) -> Wish:
         return Wish("GET", f"/{kind}", None, {}, relayed=False)
     if kind == "models":
         # With providers the list is the program's own.
-        return Wish(
-            "GET", f"/v1/models{query}", None, headers, relayed=not world.scenario.fallback
-        )
+        return Wish("GET", f"/v1/models{query}", None, headers, relayed=not world.scenario.fallback)
     if kind == "odd":
         target = rng.choice(("/v1/messages", "/v1/files", "/v1/messages/batches"))
         return Wish("POST", target + query, b"{not json", headers)
@@ -111,6 +110,7 @@ class Session:
         self._random = world.dice.stream(f"client {name}")
         self._client: MemoryClient | None = None
         self._life = 0
+        self._patience = trio.CancelScope()
 
     async def run(self) -> None:
         """Asks again and again until the storm is over."""
@@ -144,7 +144,7 @@ class Session:
         )  # fmt: skip
         how, stalled, received = "silence", False, None
         try:
-            with trio.move_on_after(PATIENCE):
+            with trio.move_on_after(PATIENCE) as self._patience:
                 how, stalled, received = await self._exchange(number, wish, client)
         except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
             how = "broken"
@@ -160,10 +160,9 @@ class Session:
     async def _exchange(
         self, number: int, wish: Wish, client: MemoryClient
     ) -> tuple[str, bool, Received | None]:
-        try:
+        # Refused in the middle of the body, there may be an answer all the same.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await client.send(wish.method, wish.target, wish.body, wish.headers)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # refused in the middle of the body: there may be an answer all the same
         leaver = wish.manner == "leaver"
         if leaver and wish.leaves_after < 0:
             await trio.sleep(self._random.uniform(0, 2))
@@ -195,6 +194,7 @@ class Session:
             seconds = self._random.choice((0.0, 0.1, 3.0))
         elif wish.manner == "stopped client" and seen >= wish.leaves_after:
             seconds = self._random.choice((10.0, 200.0))
+        self._patience.deadline += seconds  # it does not count its own waits
         await trio.sleep(seconds)
         return seconds > STALLED_AFTER
 
@@ -229,14 +229,9 @@ async def _unasked(client: MemoryClient) -> bytes:
     found = bytes(client._parser.trailing_data[0])
     stream = client.stream
     assert isinstance(stream, MemoryStream)
-    try:
-        while stream.is_readable:
-            data = await stream.receive_some()
-            if not data:
-                break
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while stream.is_readable and (data := await stream.receive_some()):
             found += data
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
     return found
 
 

@@ -6,16 +6,20 @@ it can happen, and do it when that says so. It is then drawn, switched on and of
 
 from __future__ import annotations
 
+import contextlib
 import random
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
+import msgspec
 import outcome
 import trio
 
 from actors.mailbox import Envelope
 from actors.runtime import Context, Run
+from supervisor import program as program_module
+from supervisor.child import GroupSpec
 from tests.kit.crashes import HANDOVERS, InjectedCrash, awaiting
 from tests.sim.history import Fault, History
 from tests.sim.scenario import Scenario
@@ -150,7 +154,30 @@ def _drive(
         error, seconds = answer(coroutine)
         if seconds and isinstance(given, outcome.Value):
             try:
-                yield from trio.sleep(seconds).__await__()
+                yield from trio.sleep(seconds).__await__()  # noqa: ASYNC105 - it is awaited so
             except trio.Cancelled as cancelled:
                 given = outcome.Error(cancelled)
         send = given if error is None else outcome.Error(error)
+
+
+@contextlib.contextmanager
+def meddled_with(dice: Dice) -> Generator[None, None, None]:
+    """Programs that start inside have all their actors at the dice's mercy."""
+    original = program_module.tree
+
+    def meddling(*arguments: Any) -> tuple[GroupSpec, ...]:
+        return tuple(_wrapped(group, dice) for group in original(*arguments))
+
+    program_module.tree = meddling
+    try:
+        yield
+    finally:
+        program_module.tree = original
+
+
+def _wrapped(group: GroupSpec, dice: Dice) -> GroupSpec:
+    children = tuple(
+        msgspec.structs.replace(child, run=Meddler(child.name, child.run, dice))
+        for child in group.children
+    )
+    return msgspec.structs.replace(group, children=children)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,9 +9,10 @@ import trio
 from protocol.config import Config
 from tests.kit.program import configured
 from tests.sim.clients import post
+from tests.sim.disks import OTHER_CLIENT
 from tests.sim.history import Account, Owner
 from tests.sim.scenario import with_enabled
-from tests.sim.token_endpoint import OTHER_CLIENT, log_in
+from tests.sim.token_endpoint import log_in
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -96,5 +96,3 @@ async def _renew_elsewhere(world: World) -> None:
     name = world.dice.stream("owner").choice(logins).name
     async with world.credentials.locked_for_client(world.login_file(name)):
         log_in(world.logins, world.credentials, name, OTHER_CLIENT)
-
-

@@ -219,7 +219,5 @@ def short(seed: int, rates: dict[str, float]) -> Scenario:
         pause=1.0,
         token_lifetime=70.0,
         rates=rates,
-        windows={kind: ((0.0, storm),) for kind in rates},
+        windows=dict.fromkeys(rates, ((0.0, storm),)),
     )  # fmt: skip
-
-

@@ -172,8 +172,6 @@ def _windows(rng: random.Random, storm: float) -> tuple[tuple[float, float], ...
     return tuple((start, min(storm, start + rng.uniform(5, storm / 3))) for start in starts)
 
 
-def with_enabled(
-    accounts: tuple[Account, ...], name: str, *, enabled: bool
-) -> tuple[Account, ...]:
+def with_enabled(accounts: tuple[Account, ...], name: str, *, enabled: bool) -> tuple[Account, ...]:
     """The accounts, one of them switched."""
     return tuple(replace(a, enabled=enabled) if a.name == name else a for a in accounts)

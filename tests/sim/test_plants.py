@@ -7,7 +7,7 @@ import pytest
 from tests.kit.rounds import SWEEPING
 from tests.sim.checker import RULES, check
 from tests.sim.plants import PLANTS, Plant, planted, short
-from tests.sim.world import simulate
+from tests.sim.simulation import simulate
 
 FIRST_SEED = 100
 

@@ -12,7 +12,7 @@ import pytest
 from tests.kit.rounds import rounds
 from tests.sim.checker import check
 from tests.sim.history import History
-from tests.sim.world import simulate
+from tests.sim.simulation import simulate
 
 SEEDS = range(rounds(quick=6, full=1000))
 REPLAY_SEED = 3
@@ -61,7 +61,7 @@ def test_whatever_happens_every_request_gets_one_honest_answer(
 def test_a_seed_is_the_same_run_in_every_process() -> None:
     """Whatever order the process gives its sets."""
     program = (
-        "from tests.sim.world import simulate\n"
+        "from tests.sim.simulation import simulate\n"
         f"history = simulate({REPLAY_SEED})\n"
         "print(history.digest(), len(history.events))"
     )

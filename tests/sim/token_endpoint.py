@@ -10,11 +10,9 @@ import trio
 
 from server.scripted import Answer, Granted, ScriptedLogins, SeenRequest, server_error
 from tests.kit.logins import login_file, login_path
-from tests.kit.memory_credentials import MemoryCredentials
+from tests.sim.disks import SimCredentials
 from tests.sim.faults import Dice
-from tests.sim.history import Renewal, Written
-
-PROGRAM, OWNER, OTHER_CLIENT = "program", "owner", "another client"
+from tests.sim.history import Renewal
 
 
 class SimLogins(ScriptedLogins):
@@ -59,38 +57,6 @@ class SimLogins(ScriptedLogins):
         refresh = granted.refresh_token if granted else ""
         now, known = trio.current_time(), bool(family)
         self._dice.history.add(Renewal(now, family, sent, access, refresh, delivered, known))
-
-
-class SimCredentials(MemoryCredentials):
-    """The login files: faults before and after each call, and a record of what is durable."""
-
-    def __init__(self, dice: Dice, wall: Callable[[], float]) -> None:
-        super().__init__(wall)
-        self._dice = dice
-        self._by = PROGRAM
-
-    def put(self, path: Path | str, data: bytes) -> None:
-        super().put(path, data)
-        self._dice.history.add(Written(trio.current_time(), str(path), data, self._by))
-
-    def put_by(self, by: str, path: str, data: bytes) -> None:
-        """Somebody else writes."""
-        self._by = by
-        self.put(path, data)
-        self._by = PROGRAM
-
-    async def replace(self, path: Path, before: bytes | None, data: bytes) -> bool:
-        done = await super().replace(path, before, data)
-        if self._dice.hit("disk error", f"after replacing {path.name}"):
-            raise OSError(5, "input/output error")
-        return done
-
-    async def _turn(self, name: str) -> None:
-        await super()._turn(name)
-        if self._dice.hit("disk slow", name, scale=0.1):
-            await trio.sleep(self._dice.stream("disk slow").uniform(0.1, 4))
-        if self._dice.hit("disk error", name, scale=0.3):
-            raise OSError(28, "no space left on device")
 
 
 def log_in(logins: SimLogins, credentials: SimCredentials, family: str, by: str) -> None:

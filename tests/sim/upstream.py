@@ -234,5 +234,3 @@ class SimUpstream(ScriptedUpstream):
         parts = (*(one for one in steps if one != Send(b"")), step)
         broken = msgspec.structs.replace(answer, parts=parts, framing=framing)
         return Answered(broken, kind, kind, text=good.text)
-
-

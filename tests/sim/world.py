@@ -1,33 +1,22 @@
-"""One run: the whole program, life after life, among clients, upstreams, a disk and an owner, in
-virtual time and with every choice made by one seed.
-
-Random are only the dice of `faults.py`, the program's own `random.Random`, the scheduler of trio
-(which is told to be deterministic and gets a seed), and what is taken from `secrets`.
+"""The world of one run: clients, upstreams, disks and an owner, and the program among them, life
+after life, all of it in memory and in virtual time.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import random
-import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import trio
-import trio.testing
-from trio._core import _run as scheduler
 
 from protocol import quota_file
 from protocol.config import Config
 from server.scripted import MemoryNetwork, MemoryStream, stream_pair
 from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits
-from supervisor import program as program_module
 from supervisor import quota_memory
-from supervisor.child import GroupSpec
 from supervisor.engine import GaveUp
 from supervisor.instance import Instance
 from supervisor.listening import listen
@@ -35,14 +24,14 @@ from supervisor.parts import Parts
 from supervisor.program import Program
 from tests.kit.logins import login_path
 from tests.kit.memory_clients import MemoryClients
-from tests.kit.memory_disk import MemoryDisk
 from tests.kit.program import EPOCH, configured
 from tests.sim import owner
 from tests.sim.clients import OWN_KEY, Session, Wish, post, wish
-from tests.sim.faults import Dice, Meddler
-from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life, Logged
-from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario, draw
-from tests.sim.token_endpoint import OWNER, SimCredentials, SimLogins, is_alive, log_in
+from tests.sim.disks import OWNER, SimCredentials, SimDisk
+from tests.sim.faults import Dice, meddled_with
+from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life
+from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario
+from tests.sim.token_endpoint import SimLogins, is_alive, log_in
 from tests.sim.upstream import LONGEST_REST, SimUpstream
 
 STATE = Path("/state")
@@ -52,26 +41,6 @@ INSTANCE = Instance(
 )
 LIFE_SECONDS = 90.0
 DOWN_SECONDS = 0.5
-
-
-class SimDisk(MemoryDisk):
-    """The disk of the logs and of the memory of quota, with faults before and after each call."""
-
-    def __init__(self, dice: Dice) -> None:
-        super().__init__()
-        self._dice = dice
-
-    async def replace(self, path: Path, data: bytes) -> None:
-        await super().replace(path, data)
-        if self._dice.hit("disk error", f"after replacing {path.name}"):
-            raise OSError(5, "input/output error")
-
-    async def _turn(self, path: Path) -> None:
-        await super()._turn(path)
-        if self._dice.hit("disk slow", path.name, scale=0.1):
-            await trio.sleep(self._dice.stream("disk slow").uniform(0.1, 4))
-        if self._dice.hit("disk error", path.name, scale=0.3):
-            raise OSError(28, "no space left on device", str(path))
 
 
 class World:
@@ -139,9 +108,7 @@ class World:
         def good(credential: str) -> bool:
             return credential in keys or self.logins.good(credential)
 
-        return SimUpstream(
-            host, self.dice, self._attempt, good, self.logins.renew, self.true_time
-        )
+        return SimUpstream(host, self.dice, self._attempt, good, self.logins.renew, self.true_time)
 
     async def _open_tcp(self, host: str, port: int) -> MemoryStream:
         if self.dice.hit("refused", host):
@@ -174,7 +141,7 @@ class World:
 
     async def lives(self) -> None:
         """One life of the program after the other, until it was drained for good."""
-        while await self._live():
+        while await self._live():  # noqa: ASYNC110 - it waits for a life, not for a condition
             await trio.sleep(DOWN_SECONDS)
 
     async def _live(self) -> bool:
@@ -195,7 +162,7 @@ class World:
     async def _run(self, power: trio.CancelScope) -> None:
         """The program, until it was drained, gave up, or `power` is cancelled."""
         parts = self._parts()
-        with parts.listening_socket(), _all_meddled_with(self.dice):
+        with parts.listening_socket(), meddled_with(self.dice):
             async with trio.open_nursery() as connections:
                 program = Program(parts, INSTANCE, connections)
                 async with trio.open_nursery() as beside:
@@ -223,9 +190,7 @@ class World:
     def _close_door(self) -> None:
         self._program, self._opened = None, trio.Event()
 
-    async def _end_some_time(
-        self, program: Program, power: trio.CancelScope
-    ) -> None:
+    async def _end_some_time(self, program: Program, power: trio.CancelScope) -> None:
         rng = self.dice.stream("lives")
         while True:
             await trio.sleep(rng.expovariate(1 / LIFE_SECONDS))
@@ -239,7 +204,9 @@ class World:
 
     def _tell(self, what: str) -> None:
         mode = "passthrough" if self.scenario.passthrough else "pool"
-        self.history.add(Life(trio.current_time(), self.life, what, f"{self.lane(self.life)} {mode}"))
+        self.history.add(
+            Life(trio.current_time(), self.life, what, f"{self.lane(self.life)} {mode}")
+        )
 
     def _parts(self) -> Parts:
         lane = self.lane(self.life)
@@ -334,102 +301,3 @@ class World:
         """The end, as asked."""
         if self._program is not None:
             self._program.stop()
-
-
-@contextlib.contextmanager
-def _all_meddled_with(dice: Dice) -> Generator[None, None, None]:
-    original = program_module.tree
-
-    def meddling(*arguments: Any) -> tuple[GroupSpec, ...]:
-        return tuple(_meddled_with(group, dice) for group in original(*arguments))
-
-    program_module.tree = meddling
-    try:
-        yield
-    finally:
-        program_module.tree = original
-
-
-def _meddled_with(group: GroupSpec, dice: Dice) -> GroupSpec:
-    children = tuple(
-        msgspec.structs.replace(child, run=Meddler(child.name, child.run, dice))
-        for child in group.children
-    )
-    return msgspec.structs.replace(group, children=children)
-
-
-class _ErrorLog(logging.Handler):
-    def __init__(self, history: History) -> None:
-        super().__init__(logging.ERROR)
-        self._history = history
-
-    def emit(self, record: logging.LogRecord) -> None:
-        raised = record.exc_info[1] if record.exc_info else None
-        text = record.getMessage()
-        self._history.add(Logged(trio.current_time(), text, repr(raised) if raised else ""))
-
-
-@contextlib.contextmanager
-def _deterministic(seed: int, history: History) -> Generator[None, None, None]:
-    """No choice is left to anything but the seed; errors in the log are recorded."""
-    rng = random.Random(f"{seed}/secrets")
-    state, before = scheduler._r.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
-    kept = {name: getattr(secrets, name) for name in ("token_hex", "token_bytes", "randbits")}
-    setattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # noqa: B010 - it is Final
-    scheduler._r.seed(seed)
-    secrets.token_hex = lambda size=32: rng.randbytes(size or 32).hex()
-    secrets.token_bytes = lambda size=32: rng.randbytes(size or 32)
-    secrets.randbits = rng.getrandbits
-    handler = _ErrorLog(history)
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        for name, function in kept.items():
-            setattr(secrets, name, function)
-        scheduler._r.setstate(state)
-        setattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", before)  # noqa: B010
-
-
-def simulate(seed: int, scenario: Scenario | None = None) -> History:
-    """One whole run."""
-    history = History(seed)
-    with _deterministic(seed, history):
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        trio.run(_day, scenario or draw(seed), history, clock=clock)
-    return history
-
-
-async def _day(scenario: Scenario, history: History) -> None:
-    async with trio.open_nursery() as nursery:
-        before = _tasks()
-        world = World(scenario, history, nursery)
-        async with trio.open_nursery() as program:
-            program.start_soon(world.lives)
-            await world.storm()
-            await world.heal()
-            await world.prove()
-            world.stop()
-        await trio.sleep(5)
-        now = trio.current_time()
-        history.hours = now / 3600
-        for upstream in world.upstreams:
-            history.add(Left(now, f"connections at {upstream.host}", upstream.open_connections))
-            history.add(Left(now, "script errors", len(upstream.script_errors)))
-        history.add(Left(now, "tasks", _tasks() - before))
-
-
-def _tasks() -> int:
-    """Of the whole run, those of trio itself included."""
-    waiting = [trio.lowlevel.current_root_task()]
-    count = 0
-    while waiting:
-        task = waiting.pop()
-        if task is not None:
-            count += 1
-            waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return count
-
-
