@@ -27,6 +27,7 @@ from tests.sim.history import (
 )
 
 ACTOR_FAULTS = frozenset({"crash at await", "crash with message", "kill", "stuck", "crash loop"})
+HELD_UP = frozenset({"stuck", "crash loop"})
 SETTLING_SECONDS = 90.0
 """After a fault of an actor it may take so long until everybody knows everything again: its rest
 between two lives, and that of its group."""
@@ -131,6 +132,10 @@ class Cases:
         self.owner: list[Owner] = list(history.of(Owner))
         self.faults: list[Fault] = list(history.of(Fault))
         self._actor_faults = [fault.at for fault in self.faults if fault.kind in ACTOR_FAULTS]
+        self._crashes: dict[str, list[float]] = {}
+        for fault in self.faults:
+            if fault.kind in ACTOR_FAULTS:
+                self._crashes.setdefault(fault.what.split(":")[0], []).append(fault.at)
         self.tokens = dict(_tokens(history))
         self.renewals: list[Renewal] = list(history.of(Renewal))
         for sent in history.of(Sent):
@@ -160,11 +165,15 @@ class Cases:
         return any(f.kind in kinds and begin <= f.at <= end for f in self.faults)
 
     def crashes(self, actor: str, begin: float, end: float) -> int:
-        """How often this actor was made to crash in between."""
-        return sum(
-            f.kind in ACTOR_FAULTS and f.what.split(":")[0] == actor and begin <= f.at <= end
-            for f in self.faults
-        )
+        """How often this actor was made to crash, or to be stuck, in between."""
+        return sum(at <= end for at in self._crashes.get(actor, ()) if at >= begin)
+
+    def shaken(self, begin: float, end: float) -> bool:
+        """Whether more was done to one actor than its restarts hide: several crashes on end, or
+        one that was alive but did not move."""
+        if self.faulted(HELD_UP, begin - SETTLING_SECONDS, end):
+            return True
+        return any(self.crashes(name, begin - 60.0, end) >= 3 for name in self._crashes)
 
     def ending(self, number: int, begin: float, end: float) -> bool:
         """Whether that life of the program was on its way out in between."""

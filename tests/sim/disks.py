@@ -64,5 +64,6 @@ class SimCredentials(MemoryCredentials):
         await super()._turn(name)
         if self._dice.hit("disk slow", name, scale=0.1):
             await trio.sleep(self._dice.stream("disk slow").uniform(0.1, 4))
-        if self._dice.hit("disk error", name, scale=0.3):
+        # What Claude Code keeps about the person never fails: without it less is shown.
+        if name != "look_beside" and self._dice.hit("disk error", name, scale=0.3):
             raise OSError(28, "no space left on device")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from tests.sim.cases import Case, Cases
+from tests.sim.cases import HELD_UP, Case, Cases
 
 OTHER = "other.test"
 NETWORK = frozenset({"refused", "silent host"})
@@ -39,7 +39,7 @@ def held_and_refused(case: Case) -> bool:
 def excused(cases: Cases, case: Case) -> bool:
     """Whether something was recorded for which a request may be refused by the program itself."""
     begin, end = case.sent.at, case.end.at
-    if cases.ending(case.sent.life, begin, end) or cases.disturbed(begin, end):
+    if cases.ending(case.sent.life, begin, end) or cases.shaken(begin, end):
         return True
     if any(one.failed for one in case.tries) or cases.faulted(NETWORK, begin, end):
         return True
@@ -58,8 +58,12 @@ def excused(cases: Cases, case: Case) -> bool:
 
 def forgiven(cases: Cases, name: str, told: float, tried: float) -> bool:
     """Whether an account may have forgotten what it was told at `told`."""
-    if cases.disturbed(told, tried):
-        return True
+    own, dispatcher = f"account/{name}", "dispatcher"
+    if cases.crashes(own, told - 1, tried) >= 2 or cases.faulted(HELD_UP, told - 60, tried):
+        return True  # a second crash over the same state throws that away
+    crashed = any(cases.crashes(actor, told - 15, told + 15) for actor in (own, dispatcher))
+    if crashed and tried < told + 30:
+        return True  # it was on its way
     if cases.faulted(CLOCK, told - 1, tried) or cases.faulted(DISK, told - 30, tried):
         return True
     for life in cases.lives:

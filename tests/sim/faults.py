@@ -155,7 +155,7 @@ def _drive(
         if seconds and isinstance(given, outcome.Value):
             try:
                 yield from trio.sleep(seconds).__await__()  # noqa: ASYNC105 - it is awaited so
-            except trio.Cancelled as cancelled:
+            except trio.Cancelled as cancelled:  # noqa: ASYNC103 - the actor gets it
                 given = outcome.Error(cancelled)
         send = given if error is None else outcome.Error(error)
 
