@@ -27,6 +27,9 @@ from tests.sim.history import (
 )
 
 ACTOR_FAULTS = frozenset({"crash at await", "crash with message", "kill", "stuck", "crash loop"})
+DRAINING_SECONDS = 60.0
+"""Before it gives up a program drains, and nobody says when that begins."""
+
 HELD_UP = frozenset({"stuck", "crash loop"})
 SETTLING_SECONDS = 90.0
 """After a fault of an actor it may take so long until everybody knows everything again: its rest
@@ -177,7 +180,11 @@ class Cases:
 
     def ending(self, number: int, begin: float, end: float) -> bool:
         """Whether that life of the program was on its way out in between."""
-        ends = [life.at for life in self.lives if life.number == number and life.what != "up"]
+        ends = [
+            life.at - (DRAINING_SECONDS if life.what == "gave up" else 0.0)
+            for life in self.lives
+            if life.number == number and life.what != "up"
+        ]
         return any(at <= end for at in ends)
 
     def accounts_at(self, at: float) -> tuple[Account, ...]:

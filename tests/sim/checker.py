@@ -64,8 +64,8 @@ def bytes_are_the_upstreams(cases: Cases) -> Found:
             if not any(_is_translated(case, one) for one in elsewhere):
                 yield case.end.at, f"request {number}: {case.content[:80]!r} was never said"
             continue
-        if case.body and not case.content:
-            continue  # pings alone: it was held, and left
+        if not case.content and (case.body or case.end.how == "left"):
+            continue  # it was held, and its client left
         if source is None or source.planned is None:
             yield (
                 case.end.at,

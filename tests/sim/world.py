@@ -282,8 +282,12 @@ class World:
                 return
 
     async def _enabled(self, account: Account) -> bool:
-        status, _ = await post(self, f"/status/accounts/{account.name}/enable")
-        return status == 200
+        """A reset that was read from a clock that was an hour late is an hour too long."""
+        actions = ("enable", "reset") if "clock jump" in self.scenario.rates else ("enable",)
+        answers = [
+            await post(self, f"/status/accounts/{account.name}/{action}") for action in actions
+        ]
+        return all(status == 200 for status, _ in answers)
 
     async def prove(self) -> None:
         """After quiet: a few of each, and what the program says of itself."""
