@@ -179,7 +179,7 @@ PLANTS = (
     Plant("a bench beyond its cap", CooldownPolicy, "step", long_bench,
           "benches_end", 3, {"429 bare": 0.3}),
     Plant("a request lost with its crash", Inbox, "abandon", not_redelivered,
-          "quiet_is_perfect", 8, {"crash with message": 0.6}),
+          "quiet_is_perfect", 4, {"crash with message": 0.15}),
     Plant("a part shown as the whole", UpstreamConnection, "read", truncated,
           "bytes_are_the_upstreams", 3, {"cut": 0.3}),
     Plant("retries without end", eligibility, "passed_over", tried_again,
