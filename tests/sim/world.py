@@ -152,8 +152,6 @@ class World:
                 await self._run(power)
             except* GaveUp:
                 self._tell("gave up")
-        if power.cancelled_caught:
-            self._tell("cut")
         self.dice.muted = False
         self._close_door()
         self._tell("over")
@@ -199,6 +197,8 @@ class World:
                 return
             if self.dice.hit("power cut", f"life {self.life}"):
                 self.dice.muted = True
+                self._tell("cut")
+                self._close_door()
                 power.cancel()
                 return
 
