@@ -36,7 +36,7 @@ CLIENT_FAULTS = ("slow client", "stopped client", "leaver")
 DISK_FAULTS = ("disk error", "disk slow")
 OWNER_FAULTS = ("reload", "bad reload", "account removal", "disable")
 LOGIN_FAULTS = ("token refused", "token slow", "token answer lost", "renewed elsewhere")
-OTHER_FAULTS = ("clock jump", "drain", "power cut")
+OTHER_FAULTS = ("clock jump", "drain", "stop at once", "power cut")
 KINDS = (
     *UPSTREAM_FAULTS,
     *NETWORK_FAULTS,

@@ -195,6 +195,9 @@ class World:
             if self.dice.hit("drain", f"life {self.life}"):
                 program.stop()
                 return
+            if self.dice.hit("stop at once", f"life {self.life}"):
+                await program.stop_at_once()
+                return
             if self.dice.hit("power cut", f"life {self.life}"):
                 self.dice.muted = True
                 self._tell("cut")
