@@ -7,6 +7,7 @@ Each rule is a function over `Cases` and yields what breaks it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ from tests.sim.credential_rules import (
     tokens_are_durable_and_current,
     told_rests_are_kept,
 )
-from tests.sim.excuses import CLOCK, epoch, excused, held_and_refused, relayed
-from tests.sim.history import Guarded, History, Left, Logged, Status
+from tests.sim.excuses import CLOCK, DISK, epoch, excused, held_and_refused, relayed
+from tests.sim.history import Guarded, History, Left, Line, Logged, Status
 
 OTHER = "other.test"
 
@@ -218,6 +219,22 @@ def the_log_knows_no_surprise(cases: Cases) -> Found:
             yield logged.at, f"{logged.text[:200]} {logged.raised[:200]}"
 
 
+def every_request_has_one_line(cases: Cases) -> Found:
+    """In the request log; none is written twice, and none is missing unless its writer was hindered."""
+    written = Counter(line.id for line in cases.history.of(Line))
+    end = max((case.sent.at for case in cases.cases.values()), default=0.0)
+    for name, count in written.items():
+        if count > 1:
+            yield end, f"request {name} has {count} lines"
+    hindered = cases.crashes("journal", 0, end) or cases.faulted(DISK, 0, end)
+    if hindered or any(life.what in ("cut", "gave up") for life in cases.lives):
+        return
+    for case in relayed(cases):
+        name = case.header("x-supervisor-request-id")
+        if name and name not in written and case.status != 503:
+            yield case.end.at, f"request {case.sent.request} has no line"
+
+
 RULES: tuple[Callable[[Cases], Found], ...] = (
     every_request_has_one_end,
     bytes_are_the_upstreams,
@@ -233,6 +250,7 @@ RULES: tuple[Callable[[Cases], Found], ...] = (
     quiet_is_perfect,
     nothing_is_left,
     the_log_knows_no_surprise,
+    every_request_has_one_line,
 )
 
 

@@ -188,6 +188,13 @@ class Logged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Line(Event):
+    """A line of the request log, as it was at the end; `id` is the program's name of the request."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Left(Event):
     """What is still there that should have gone."""
 

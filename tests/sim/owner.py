@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -50,9 +51,18 @@ async def reload(world: World, accounts: tuple[Account, ...]) -> None:
     text = world.scenario.text(accounts)
     world.source = lambda: configured(text)
     world.wanted = accounts
+    # From here on who comes or is switched on may serve, whether or not we hear that it counts.
+    gone = [a for a in world.accounts if a.name not in {one.name for one in accounts}]
+    world.configured(
+        (*gone, *(replace(a, enabled=a.enabled or _serves(world, a.name)) for a in accounts))
+    )
     status, _ = await post(world, "/status/reload")
     if status == 200:
         world.configured(accounts)
+
+
+def _serves(world: World, name: str) -> bool:
+    return any(account.name == name and account.enabled for account in world.accounts)
 
 
 async def _bad_reload(world: World) -> None:
@@ -84,6 +94,8 @@ async def _switch(world: World) -> None:
     name = rng.choice(world.accounts).name
     for action in ("disable", "enable"):
         life = world.life
+        if action == "enable":  # it may count whether or not we hear so
+            world.history.add(Owner(trio.current_time(), action, name))
         status, _ = await post(world, f"/status/accounts/{name}/{action}")
         if status == 200 and life == world.life:
             world.history.add(Owner(trio.current_time(), action, name))

@@ -81,6 +81,7 @@ async def _day(scenario: Scenario, history: History) -> None:
         await trio.sleep(5)
         now = trio.current_time()
         history.hours = now / 3600
+        world.read_the_logs()
         for upstream in world.upstreams:
             history.add(Left(now, f"connections at {upstream.host}", upstream.open_connections))
             history.add(Left(now, "script errors", len(upstream.script_errors)))

@@ -31,6 +31,10 @@ class SimLogins(ScriptedLogins):
         self._family_of[granted.refresh_token] = family
         return granted
 
+    def all_tokens(self) -> set[str]:
+        """Every token there ever was."""
+        return {*self._family_of, *self._access}
+
     def good(self, access_token: str) -> bool:
         """Whether the API takes it."""
         return self._access.get(access_token, 0.0) > self._now()

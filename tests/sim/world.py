@@ -4,6 +4,7 @@ after life, all of it in memory and in virtual time.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ from tests.sim import owner
 from tests.sim.clients import OWN_KEY, Session, Wish, post, wish
 from tests.sim.disks import OWNER, SimCredentials, SimDisk
 from tests.sim.faults import Dice, meddled_with
-from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life
+from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life, Line
 from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario
 from tests.sim.token_endpoint import SimLogins, is_alive, log_in
 from tests.sim.upstream import LONGEST_REST, SimUpstream
@@ -250,6 +251,18 @@ class World:
         history.add(Guarded(now, self.life, self.guarded.pointed))
         history.add(Left(now, "request bytes", parts.door.ports.budget.held))
         history.add(Left(now, "connections", len(parts.connections or ())))
+
+    def read_the_logs(self) -> None:
+        """What was written down of requests, and of what should never be."""
+        now = trio.current_time()
+        secret = {OWN_KEY, PROVIDER_KEY, *self.logins.all_tokens()}
+        secret |= {account.secret for account in self.scenario.accounts} - {""}
+        for path, data in sorted(self.disk.files.items()):
+            found = sum(value.encode() in data for value in secret)
+            self.history.add(Left(now, f"credentials in {path.name}", found))
+            if path.name.startswith("requests-"):
+                for line in data.splitlines():
+                    self.history.add(Line(now, str(json.loads(line)["request_id"])))
 
     # --- the day
 
