@@ -68,7 +68,7 @@ class Incarnation:
                 interrupted = False
         except Exception as raised:  # noqa: BLE001 - this is the place where crashes are caught
             error = raised
-        except BaseException as interruption:  # noqa: BLE001 - it is raised again
+        except BaseException as interruption:  # noqa: ASYNC103, BLE001 - it is raised again
             self.inbox.abandon(redeliver=False)
             self.ended.set()
             _raise_without_crashes(interruption)
