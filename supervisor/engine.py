@@ -212,6 +212,11 @@ class Supervisor:
         """Everybody, in start order; `now` is trio time."""
         return [child.status(now) for child in self._children()]
 
+    def published(self, name: str) -> object | None:
+        """The state that the child of that name published last, if there is one."""
+        found = (child for child in self._children() if child.spec.name == name)
+        return next((child.snapshot.state for child in found), None)
+
     def _children(self) -> Iterator[Child]:
         for group in self._groups.values():
             yield from group.children

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import msgspec
 import trio
@@ -68,10 +68,10 @@ class Incarnation:
                 interrupted = False
         except Exception as raised:  # noqa: BLE001 - this is the place where crashes are caught
             error = raised
-        except BaseException:
+        except BaseException as interruption:  # noqa: ASYNC103, BLE001 - it is raised again
             self.inbox.abandon(redeliver=False)
             self.ended.set()
-            raise
+            _raise_without_crashes(interruption)
         ended = self._judge(error)
         self.inbox.abandon(redeliver=self._spec.redeliver and interrupted)
         self.ended.set()
@@ -109,6 +109,16 @@ class Incarnation:
         if self._task is not None:
             self._where = place_of_task(self._task)
         self.scope.cancel()
+
+
+def _raise_without_crashes(interruption: BaseException) -> NoReturn:
+    """An actor with tasks of its own may crash in its cleanup: that comes in one group with the
+    cancellation, and would end the whole run as a failure though it was asked for."""
+    if isinstance(interruption, BaseExceptionGroup):
+        _, rest = interruption.split(Exception)
+        if rest is not None:
+            raise rest
+    raise interruption
 
 
 class Child:

@@ -11,7 +11,8 @@ import trio
 
 from actors.mailbox import ActorStopped, Mailbox
 from actors.messages import AccountMessage, AccountRemoved, DispatcherMessage, Respecify
-from protocol.accounts import AccountSpec
+from protocol.account import respecified
+from protocol.accounts import AccountSpec, AccountState
 from supervisor.child import ChildSpec
 from supervisor.engine import Supervisor
 
@@ -59,6 +60,11 @@ class Roster:
     def mailboxes(self) -> list[Mailbox[AccountMessage]]:
         """Everybody's."""
         return [mailbox for _, mailbox in self._members.values()]
+
+    def known(self, spec: AccountSpec) -> AccountState | None:
+        """The account as its actor published it last, under its present configuration."""
+        published = self._engine.published(PREFIX + spec.name) if self._engine else None
+        return respecified(published, spec) if isinstance(published, AccountState) else None
 
     def adopt(self, name: str) -> None:
         """Starts an actor for a client's credential; returns at once."""

@@ -33,7 +33,7 @@ from actors.settings_guard import SettingsGuardActor
 from actors.usage_file import UsageFileActor
 from actors.vault import VaultActor
 from protocol import derive
-from protocol.accounts import AccountSpec
+from protocol.accounts import AccountSpec, AccountState
 from protocol.client_plan import LONGEST_RELEASE
 from protocol.config import Config
 from protocol.config.model import Provider
@@ -111,8 +111,12 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
 
 
 def _dispatcher(parts: Parts) -> DispatcherActor:
+    def known(spec: AccountSpec) -> AccountState:
+        # One that starts clean is asked before the accounts can have told it who rests.
+        return parts.roster.known(spec) or parts.known_at_start(spec)
+
     return DispatcherActor(
-        lambda: derive.initial_dispatch(parts.config, parts.known_at_start, parts.logins.known),
+        lambda: derive.initial_dispatch(parts.config, known, parts.logins.known),
         parts.roster.mailboxes,
         parts.roster.adopt,
     )

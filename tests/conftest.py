@@ -23,6 +23,8 @@ from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_maker
 from tests.kit.promises import measured as measured
 from tests.kit.promises import pytest_configure as pytest_configure
 
+pytest_plugins = ["tests.sim.summary"]
+
 # ------------------------------------------------------------------------------------ hypothesis
 
 # No deadline: a shared machine stalls for longer than any honest example takes.

@@ -153,6 +153,31 @@ async def test_stop_at_once_cancels_everybody_now(autojump_clock: MockClock) -> 
         assert sorted(log.texts[2:]) == ["-a", "-b"]
 
 
+async def test_stop_at_once_is_no_failure_when_an_actor_crashes_in_its_cleanup(
+    autojump_clock: MockClock,
+) -> None:
+    """One with tasks of its own: its crash leaves it in one group with the cancellation of these."""
+    log = Log()
+
+    async def crash_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("in its cleanup")
+
+    async def crashing(context: AnyContext) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash_when_cancelled)
+            context.ready()
+            await trio.sleep_forever()
+
+    children = (ChildSpec("a", log.watch(park)), ChildSpec("b", crashing))
+    async with supervised(group(*children)) as tree:
+        tree.supervisor.stop_at_once()
+        await tree.supervisor.stopped.wait()
+    assert log.texts[-1] == "-a"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 async def test_an_interrupt_in_an_actor_ends_everything(
     error: type[BaseException], autojump_clock: MockClock

@@ -1,0 +1,105 @@
+"""What must hold of credentials and of the accounts that they belong to; see `checker.py`."""
+
+from __future__ import annotations
+
+from tests.sim.cases import Cases, Found
+from tests.sim.excuses import DISK, forgiven
+
+API, OTHER = "api.test", "other.test"
+SPENDING = ("/v1/messages", "/v1/messages/count_tokens")
+"""Only for these an account is chosen; everything else goes to the first one."""
+
+SLACK = 1.5
+"""Seconds until everybody knows what one of them has met."""
+
+LOOK_SECONDS = 4.0
+"""Login files are looked at once a second."""
+
+LATE_SECONDS = 120.0
+"""The same, with a bad disk or crashes."""
+
+
+def credentials_are_at_home(cases: Cases) -> Found:
+    """Only known ones, each at its own host, never two at once, never the client's own in a pool."""
+    hosts = {a.name: a.host for one in cases.configured for a in one.accounts}
+    for one in cases.tries.values():
+        attempt = one.attempt
+        name = cases.account_of(attempt.credential)
+        if attempt.both:
+            yield attempt.at, f"attempt {attempt.attempt} has two credentials"
+        if name is not None:
+            if attempt.host != hosts.get(name, API):
+                yield attempt.at, f"the credential of {name} went to {attempt.host}"
+        elif attempt.credential.startswith("provider-key"):
+            if attempt.host != OTHER:
+                yield attempt.at, f"the provider's key went to {attempt.host}"
+        elif hosts or attempt.request not in cases.cases:
+            yield attempt.at, f"attempt {attempt.attempt} has an unknown credential"
+        elif attempt.credential != cases.cases[attempt.request].sent.own:
+            yield attempt.at, f"attempt {attempt.attempt} has not its client's credential"
+
+
+def tokens_are_durable_and_current(cases: Cases) -> Found:
+    """A token is used when it is on the disk, and not after another one has taken its place there;
+    a refresh token that brought a new pair is not sent again."""
+    for one in cases.tries.values():
+        token = cases.tokens.get(one.attempt.credential)
+        if token is None:
+            continue
+        if one.attempt.at < token.written:
+            yield one.attempt.at, f"a token of {token.family} is used before it is on the disk"
+        case = cases.cases.get(one.attempt.request)
+        since = case.sent.at if case else one.attempt.at
+        late = LOOK_SECONDS
+        if cases.disturbed(token.replaced, since) or cases.faulted(DISK, token.replaced, since):
+            late = LATE_SECONDS
+        if since > token.replaced + late:
+            yield one.attempt.at, f"a token of {token.family} is used after it was replaced"
+    spent: dict[str, bool] = {}
+    for renewal in cases.renewals:
+        if not renewal.known:
+            yield renewal.at, f"the token endpoint got {renewal.sent[:20]!r}, which it never gave"
+        if spent.get(renewal.sent):
+            yield renewal.at, f"a used refresh token of {renewal.family} was sent again"
+        if renewal.access or renewal.sent in spent:
+            # Who never heard the answer cannot know that it is used up, and may ask again.
+            spent[renewal.sent] = spent.get(renewal.sent, False) or renewal.delivered
+
+
+def the_disabled_rest(cases: Cases) -> Found:
+    """Who is disabled or removed is not tried for requests that came since."""
+    for one in cases.tries.values():
+        attempt, case = one.attempt, cases.cases.get(one.attempt.request)
+        name = cases.account_of(attempt.credential)
+        if name is None or case is None:
+            continue
+        begin = case.sent.at - SLACK
+        if cases.disturbed(begin, attempt.at) or cases.faulted(DISK, begin - 30, attempt.at):
+            continue
+        if cases.off_throughout(name, begin, attempt.at):
+            yield attempt.at, f"request {attempt.request} went to {name}, which is switched off"
+
+
+def told_rests_are_kept(cases: Cases) -> Found:
+    """An upstream said how long to stay away: until then no new request tries that account."""
+    for told in cases.tries.values():
+        planned, over = told.planned, told.over
+        if planned is None or not planned.rest or over is None or over.outcome != "complete":
+            continue
+        if told.attempt.request < 0 and planned.fault != "429 window":
+            continue  # what a probe was told without a window binds the probe alone
+        name = cases.account_of(told.attempt.credential)
+        if name is None:
+            continue
+        for one in cases.tries.values():
+            case = cases.cases.get(one.attempt.request)
+            if case is None or one.attempt.path not in SPENDING:
+                continue
+            since = over.at + SLACK
+            if not (since < case.sent.at and one.attempt.at < over.at + planned.rest - SLACK):
+                continue
+            if cases.account_of(one.attempt.credential) == name and not forgiven(
+                cases, name, over.at, one.attempt.at
+            ):
+                rested = f"{one.attempt.at - over.at:.1f} of {planned.rest:g} s"
+                yield one.attempt.at, f"{name} was tried when it had rested {rested}"

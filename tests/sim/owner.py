@@ -1,0 +1,113 @@
+"""The owner of a run: reloads, good and bad; accounts that go, come and are switched off."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from protocol.config import Config
+from protocol.login import CredentialsLocked
+from tests.kit.program import configured
+from tests.sim.clients import post
+from tests.sim.disks import OTHER_CLIENT
+from tests.sim.history import Account, Owner
+from tests.sim.scenario import with_enabled
+from tests.sim.token_endpoint import log_in
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+APART = 12.0
+"""Seconds between two ideas of the owner's, on average."""
+
+JUMPS = (-3600.0, -90.0, 90.0, 3600.0)
+
+
+async def own(world: World) -> None:
+    """Has ideas until the storm is over."""
+    dice = world.dice
+    rng = dice.stream("owner")
+    while not dice.calm:
+        await trio.sleep(rng.expovariate(1 / APART))
+        if dice.hit("clock jump", "wall clock"):
+            world.skew += rng.choice(JUMPS)
+        if dice.hit("reload", "same accounts"):
+            await reload(world, world.accounts)
+        if dice.hit("bad reload", "unknown key"):
+            await _bad_reload(world)
+        if dice.hit("account removal", "and back") and len(world.accounts) > 1:
+            await _remove_and_restore(world)
+        if dice.hit("disable", "and enable") and world.accounts:
+            await _switch(world)
+        if dice.hit("renewed elsewhere", "login"):
+            await _renew_elsewhere(world)
+
+
+async def reload(world: World, accounts: tuple[Account, ...]) -> None:
+    """Puts these accounts into the configuration; recorded once the program says that it counts."""
+    text = world.scenario.text(accounts)
+    world.source = lambda: configured(text)
+    world.wanted = accounts
+    # From here on who comes or is switched on may serve, whether or not we hear that it counts.
+    gone = [a for a in world.accounts if a.name not in {one.name for one in accounts}]
+    world.configured(
+        (*gone, *(replace(a, enabled=a.enabled or _serves(world, a.name)) for a in accounts))
+    )
+    status, _ = await post(world, "/status/reload")
+    if status == 200:
+        world.configured(accounts)
+
+
+def _serves(world: World, name: str) -> bool:
+    return any(account.name == name and account.enabled for account in world.accounts)
+
+
+async def _bad_reload(world: World) -> None:
+    before, bad = world.source, world.scenario.text(world.wanted) + "[nonsense]\nx = 1\n"
+
+    def broken() -> Config:
+        return configured(bad)
+
+    world.source = broken
+    status, _ = await post(world, "/status/reload")
+    assert status in (0, 422, 500, 503), status
+    if world.source is broken:
+        world.source = before
+
+
+async def _remove_and_restore(world: World) -> None:
+    rng = world.dice.stream("owner")
+    gone = rng.choice(world.accounts)
+    if rng.random() < 0.5:
+        await reload(world, tuple(a for a in world.accounts if a.name != gone.name))
+    else:
+        await reload(world, with_enabled(world.accounts, gone.name, enabled=False))
+    await trio.sleep(rng.uniform(1, 40))
+    await reload(world, world.scenario.accounts)
+
+
+async def _switch(world: World) -> None:
+    rng = world.dice.stream("owner")
+    name = rng.choice(world.accounts).name
+    for action in ("disable", "enable"):
+        life = world.life
+        if action == "enable":  # it may count whether or not we hear so
+            world.history.add(Owner(trio.current_time(), action, name))
+        status, _ = await post(world, f"/status/accounts/{name}/{action}")
+        if status == 200 and life == world.life:
+            world.history.add(Owner(trio.current_time(), action, name))
+        await trio.sleep(rng.uniform(1, 40))
+
+
+async def _renew_elsewhere(world: World) -> None:
+    """Another client of the same login renews it, under the lock that both know."""
+    logins = [account for account in world.scenario.accounts if not account.secret]
+    if not logins:
+        return
+    name = world.dice.stream("owner").choice(logins).name
+    with contextlib.suppress(OSError, CredentialsLocked):  # it tries again some other time
+        async with world.credentials.locked_for_client(world.login_file(name)):
+            log_in(world.logins, world.credentials, name, OTHER_CLIENT)

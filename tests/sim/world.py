@@ -1,0 +1,323 @@
+"""The world of one run: clients, upstreams, disks and an owner, and the program among them, life
+after life, all of it in memory and in virtual time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import trio
+
+from protocol import quota_file
+from protocol.config import Config
+from server.scripted import MemoryNetwork, MemoryStream, stream_pair
+from server.upstream import DirectUpstream, tls_context
+from server.upstream_port import Limits
+from supervisor import quota_memory
+from supervisor.engine import GaveUp
+from supervisor.instance import Instance
+from supervisor.listening import listen
+from supervisor.parts import Parts
+from supervisor.program import Program
+from tests.kit.logins import login_path
+from tests.kit.memory_clients import MemoryClients
+from tests.kit.program import EPOCH, configured
+from tests.sim import owner
+from tests.sim.clients import OWN_KEY, Session, Wish, post, wish
+from tests.sim.disks import OWNER, SimCredentials, SimDisk
+from tests.sim.faults import Dice, meddled_with
+from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life, Line
+from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario
+from tests.sim.token_endpoint import SimLogins, is_alive, log_in
+from tests.sim.upstream import LONGEST_REST, SimUpstream
+
+STATE = Path("/state")
+TLS = tls_context("")
+INSTANCE = Instance(
+    pid=1, host="127.0.0.1", port=0, started_at="", id="simulated", version="simulated"
+)
+LIFE_SECONDS = 90.0
+DOWN_SECONDS = 0.5
+
+
+class World:
+    """Everything of one run that is not the program."""
+
+    def __init__(self, scenario: Scenario, history: History, nursery: trio.Nursery) -> None:
+        self.scenario = scenario
+        self.history = history
+        self.dice = Dice(scenario, history)
+        self.calm = False
+        self.skew = 0.0
+        self.life = 0
+        self.accounts: tuple[Account, ...] = scenario.accounts
+        self.wanted = scenario.accounts
+        self.source: Callable[[], Config] = lambda: configured(scenario.text())
+        self.disk = SimDisk(self.dice)
+        self.logins = SimLogins(self.dice, self.true_time, scenario.token_lifetime)
+        self.credentials = SimCredentials(self.dice, self.wall)
+        self._numbers = 0
+        self._attempts = 0
+        self._program: Program | None = None
+        self._opened = trio.Event()
+        self.upstreams = [self._upstream(host) for host in (API, FAR, OTHER, TOKENS)]
+        self.network = MemoryNetwork(nursery, buffer_bytes=scenario.buffer_bytes)
+        for upstream in self.upstreams:
+            self.network.listen(upstream.host, upstream.serve_stream)
+        for account in scenario.accounts:
+            if not account.secret:
+                log_in(self.logins, self.credentials, account.name, OWNER)
+
+    # --- clocks and numbers
+
+    def true_time(self) -> float:
+        """Epoch seconds, as everybody else has them."""
+        return EPOCH + trio.current_time()
+
+    def wall(self) -> float:
+        """Epoch seconds, as this machine believes."""
+        return self.true_time() + self.skew
+
+    def number(self) -> int:
+        """Of the next request."""
+        self._numbers += 1
+        return self._numbers
+
+    def _attempt(self) -> int:
+        self._attempts += 1
+        return self._attempts
+
+    def login_file(self, name: str) -> Path:
+        """Of an account with a login."""
+        return Path(login_path(name))
+
+    def configured(self, accounts: tuple[Account, ...]) -> None:
+        """These are in force."""
+        self.accounts = accounts
+        self.history.add(Configured(trio.current_time(), accounts, self.scenario.settings))
+
+    # --- upstreams
+
+    def _upstream(self, host: str) -> SimUpstream:
+        keys = {OWN_KEY, *(account.secret for account in self.scenario.accounts)} - {""}
+        keys.add(PROVIDER_KEY)
+
+        def good(credential: str) -> bool:
+            return credential in keys or self.logins.good(credential)
+
+        return SimUpstream(host, self.dice, self._attempt, good, self.logins.renew, self.true_time)
+
+    async def _open_tcp(self, host: str, port: int) -> MemoryStream:
+        if self.dice.hit("refused", host):
+            raise ConnectionRefusedError(111, f"nobody listens on {host}")
+        if self.dice.hit("silent host", host):
+            await trio.sleep(60)
+            raise TimeoutError(110, "connection timed out")
+        return await self.network.open_tcp(host, port)
+
+    def _make_upstream(self, base_url: str) -> DirectUpstream:
+        settings = self.scenario.settings
+        limits = Limits(5.0, settings["response"], settings["idle"], 64)
+        return DirectUpstream(base_url, limits, TLS, self._open_tcp, {}, self.wall)
+
+    # --- clients
+
+    async def connect(self) -> tuple[MemoryStream, int]:
+        """A connection to the program, and the life it is in; waits while the program is down."""
+        while self._program is None:
+            await self._opened.wait()
+        ours, theirs = stream_pair(self.scenario.buffer_bytes)
+        self._program.connections.admit(theirs)
+        return ours, self.life
+
+    def lane(self, life: int) -> str:
+        """The lane that relayed routes take in a life."""
+        return self.scenario.lanes[life % len(self.scenario.lanes)]
+
+    # --- lives
+
+    async def lives(self) -> None:
+        """One life of the program after the other, until it was drained for good."""
+        while await self._live():  # noqa: ASYNC110 - it waits for a life, not for a condition
+            await trio.sleep(DOWN_SECONDS)
+
+    async def _live(self) -> bool:
+        """One life; True if another follows."""
+        self.life += 1
+        with trio.CancelScope() as power:
+            try:
+                await self._run(power)
+            except* GaveUp:
+                self._tell("gave up")
+        self.dice.muted = False
+        self._close_door()
+        self._tell("over")
+        return not self.calm
+
+    async def _run(self, power: trio.CancelScope) -> None:
+        """The program, until it was drained, gave up, or `power` is cancelled."""
+        parts = self._parts()
+        with parts.listening_socket(), meddled_with(self.dice):
+            async with trio.open_nursery() as connections:
+                program = Program(parts, INSTANCE, connections)
+                async with trio.open_nursery() as beside:
+                    async with trio.open_nursery() as running:
+                        await running.start(program.run)
+                        self._open_door(program)
+                        beside.start_soon(self._see_the_drain, program)
+                        beside.start_soon(self._end_some_time, program, power)
+                    beside.cancel_scope.cancel()
+                connections.cancel_scope.cancel()
+            self._look_for_leftovers(parts)
+
+    def _open_door(self, program: Program) -> None:
+        self.configured(self.wanted)
+        self._tell("up")
+        self._program = program
+        self._opened.set()
+
+    async def _see_the_drain(self, program: Program) -> None:
+        await program.stop_asked.wait()
+        if self._program is program:
+            self._tell("draining")
+            self._close_door()
+
+    def _close_door(self) -> None:
+        self._program, self._opened = None, trio.Event()
+
+    async def _end_some_time(self, program: Program, power: trio.CancelScope) -> None:
+        rng = self.dice.stream("lives")
+        while True:
+            await trio.sleep(rng.expovariate(1 / LIFE_SECONDS))
+            if self.dice.hit("drain", f"life {self.life}"):
+                program.stop()
+                return
+            if self.dice.hit("stop at once", f"life {self.life}"):
+                await program.stop_at_once()
+                return
+            if self.dice.hit("power cut", f"life {self.life}"):
+                self.dice.muted = True
+                self._tell("cut")
+                self._close_door()
+                power.cancel()
+                return
+
+    def _tell(self, what: str) -> None:
+        mode = "passthrough" if self.scenario.passthrough else "pool"
+        self.history.add(
+            Life(trio.current_time(), self.life, what, f"{self.lane(self.life)} {mode}")
+        )
+
+    def _parts(self) -> Parts:
+        lane = self.lane(self.life)
+        base = self.scenario.text
+
+        def load() -> Config:
+            config = self.source()
+            express = msgspec.structs.replace(config.server, express=lane == "express")
+            return msgspec.structs.replace(config, server=express)
+
+        try:
+            config = load()
+        except Exception:  # the bad file is there at the start of a life: its owner mends it
+            self.source = lambda: configured(base(self.wanted))
+            config = load()
+        path = STATE / quota_memory.FILE_NAME
+        memory = quota_memory.nothing_known(path)
+        if path in self.disk.files:
+            memory = quota_memory.QuotaMemory(quota_file.decode(self.disk.files[path]), path)
+        parts = Parts(
+            config,
+            load,
+            STATE,
+            listen("127.0.0.1", 0),
+            disk=self.disk,
+            wall_clock=self.wall,
+            rng=random.Random(f"{self.scenario.seed}/program {self.life}"),
+            make_upstream=self._make_upstream,
+            memory=memory,
+            environ={},
+            credential_disk=self.credentials,
+        )
+        parts.clients = self.guarded = MemoryClients(lambda: parts.config)
+        return parts
+
+    def _look_for_leftovers(self, parts: Parts) -> None:
+        now, history = trio.current_time(), self.history
+        history.add(Guarded(now, self.life, self.guarded.pointed))
+        history.add(Left(now, "request bytes", parts.door.ports.budget.held))
+        history.add(Left(now, "connections", len(parts.connections or ())))
+
+    def read_the_logs(self) -> None:
+        """What was written down of requests, and of what should never be."""
+        now = trio.current_time()
+        secret = {OWN_KEY, PROVIDER_KEY, *self.logins.all_tokens()}
+        secret |= {account.secret for account in self.scenario.accounts} - {""}
+        for path, data in sorted(self.disk.files.items()):
+            found = sum(value.encode() in data for value in secret)
+            self.history.add(Left(now, f"credentials in {path.name}", found))
+            if path.name.startswith("requests-"):
+                for line in data.splitlines():
+                    self.history.add(Line(now, str(json.loads(line)["request_id"])))
+
+    # --- the day
+
+    async def storm(self) -> None:
+        """Clients come and the owner has ideas, while faults are let loose."""
+        async with trio.open_nursery() as nursery:
+            for number in range(self.scenario.clients):
+                nursery.start_soon(Session(self, f"session-{number}").run)
+            nursery.start_soon(owner.own, self)
+            await trio.sleep(self.scenario.storm)
+            self.dice.calm = True
+
+    async def heal(self) -> None:
+        """What only its owner can mend is mended; then it is quiet for as long as anything lasts."""
+        await self._reload_until_taken()
+        for account in self.scenario.accounts:
+            if not account.secret and not is_alive(self.logins, self.credentials, account.name):
+                log_in(self.logins, self.credentials, account.name, OWNER)
+        # The longest word of an upstream, the longest bench; actors at rest between two lives, and
+        # providers that rest after failures.
+        settings = self.scenario.settings
+        rests = (LONGEST_REST, settings["maximum"], settings["auth"])
+        await trio.sleep(60.0 + max(rests) + (240.0 if self.scenario.fallback else 0.0))
+        self.calm = True
+        self.history.add(Calm(trio.current_time()))
+
+    async def _reload_until_taken(self) -> None:
+        self.skew = 0.0
+        for _ in range(20):
+            await trio.sleep(10)
+            await owner.reload(self, self.scenario.accounts)
+            if all([await self._enabled(account) for account in self.scenario.accounts]):
+                return
+
+    async def _enabled(self, account: Account) -> bool:
+        """A reset that was read from a clock that was an hour late is an hour too long."""
+        actions = ("enable", "reset") if "clock jump" in self.scenario.rates else ("enable",)
+        answers = [
+            await post(self, f"/status/accounts/{account.name}/{action}") for action in actions
+        ]
+        return all(status == 200 for status, _ in answers)
+
+    async def prove(self) -> None:
+        """After quiet: a few of each, and what the program says of itself."""
+        session = Session(self, "calm")
+        rng = self.dice.stream("calm")
+        for _ in range(10):
+            number = self.number()
+            asked = wish(self, rng, number, "session-calm")
+            await session.ask(number, asked)
+        await trio.sleep(5)
+        await session.ask(self.number(), Wish("GET", "/status", None, {}, relayed=False))
+        await session.hang_up()
+
+    def stop(self) -> None:
+        """The end, as asked."""
+        if self._program is not None:
+            self._program.stop()
