@@ -16,6 +16,7 @@ from supervisor.cli.check import check
 from supervisor.cli.client import client
 from supervisor.cli.demo import demo
 from supervisor.cli.execute import execute
+from supervisor.cli.keys import keys
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
@@ -71,7 +72,7 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    run, check, status, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
+    run, check, status, statusline, auth, keys, execute, reload, stop, client, repair, uninstall, demo
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)
