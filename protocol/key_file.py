@@ -59,6 +59,30 @@ def ring_of(file: KeyFile) -> Keyring:
     return Keyring({key.id: key for key in file.keys})
 
 
+def key_view(key: InboundKey, now: float) -> dict[str, Any]:
+    """One key for `/status/keys` and `keys list --json`, without what it is proven with."""
+
+    def shown(epoch: float | None) -> str | None:
+        return utc(epoch) if epoch is not None else None
+
+    return {
+        "id": key.id,
+        "name": key.name,
+        "state": key.state(now),
+        "owner": key.owner,
+        "created": utc(key.created),
+        "expires": shown(key.expires),
+        "revoked": shown(key.revoked),
+        "last_used": shown(key.last_used),
+        "requests_per_minute": key.limits.requests_per_minute,
+        "tokens_per_minute": key.limits.tokens_per_minute,
+        "budget_per_day": key.limits.budget_per_day,
+    }
+
+
+# ------------------------------------------------------------------------------------- the file
+
+
 def parse(data: bytes) -> KeyFile:
     """Raises CredentialFileInvalid where the file as a whole cannot be used, and its kind
     CredentialFileNewer for a later version."""

@@ -258,21 +258,6 @@ def _limits(key: InboundKey) -> str:
 
 
 def _as_json(key: InboundKey) -> dict[str, Any]:
-    from protocol.status_view import utc
+    from protocol.key_file import key_view
 
-    def shown(epoch: float | None) -> str | None:
-        return utc(epoch) if epoch is not None else None
-
-    return {
-        "id": key.id,
-        "name": key.name,
-        "state": key.state(time.time()),
-        "owner": key.owner,
-        "created": shown(key.created),
-        "expires": shown(key.expires),
-        "revoked": shown(key.revoked),
-        "last_used": shown(key.last_used),
-        "requests_per_minute": key.limits.requests_per_minute,
-        "tokens_per_minute": key.limits.tokens_per_minute,
-        "budget_per_day": key.limits.budget_per_day,
-    }
+    return key_view(key, time.time())
