@@ -54,14 +54,13 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     policy = derive.restart_policy(parts.config)
 
     journal = JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped)
-    dispatcher, usage_file, keyring = _dispatcher(parts), _usage_file(parts), _keyring(parts)
+    dispatcher, usage_file = _dispatcher(parts), _usage_file(parts)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
     watcher = ConfigWatcherActor(
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
     )
-    providers, model_lists = _providers(parts)
+    (providers, model_lists), loop_lag = _providers(parts), LoopLagActor()
     front_end = FrontEndActor(parts.listening_socket, parts.admit, close)
-    loop_lag = LoopLagActor()
     parts.loop_lag = loop_lag.lag
 
     def child(name: str, run: Run, box: Mailbox[Any] | None = None, **more: Any) -> ChildSpec:
@@ -98,7 +97,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
             child("usage-file", usage_file.run),              # quota, for status bars
             child("model-lists", model_lists.run),            # what the providers have
             child("loop-lag", loop_lag.run),                  # how late the event loop is
-            child("keyring", keyring.run, parts.access.keyring, redeliver=True),  # who may come in
+            child("keyring", _keyring(parts).run, parts.access.keyring, redeliver=True),  # who may come in
         )),
         GroupSpec("streams", "one_for_one", (
             child("connections", drain, shutdown_timeout=math.inf),   # lets them end, by its own clock
