@@ -19,6 +19,7 @@ from protocol.dispatch import (
     Strategy,
 )
 from protocol.egress import EgressLimited, FreeEgress
+from protocol.errors import Problem
 from protocol.explanation import Explained
 from protocol.probe_answers import Probed
 from protocol.question import Question
@@ -136,6 +137,29 @@ class LoginsKnown(msgspec.Struct, frozen=True):
 
 
 RefreshMessage = Renew | LoginsKnown
+
+# --- the inbound keys
+
+
+class AdmitKey(Question[Problem | None], frozen=True):
+    """One request more for this key; answered with why not."""
+
+    key_id: str
+
+
+class KeySpent(msgspec.Struct, frozen=True):
+    """What an answer cost: tokens, those from a cache left out, and US dollars."""
+
+    key_id: str
+    tokens: int
+    dollars: float = 0.0
+
+
+class LookAtKeys(Question[str], frozen=True):
+    """Answered when the file as it is now counts; with what is wrong in it, or nothing."""
+
+
+KeyringMessage = AdmitKey | KeySpent | LookAtKeys
 
 # --- the journal
 

@@ -8,6 +8,7 @@ import msgspec
 
 from protocol import derive
 from protocol.config import Config
+from protocol.config.forms import is_loopback
 
 LONGEST_RELEASE = 30.0
 """Seconds; a stop does not wait for longer, whatever `release_after` says."""
@@ -40,7 +41,7 @@ def plan(
         pool = bool(derive.account_specs(config))
     token: Literal["never", "auto", "always"] = "never"  # noqa: S105 - a word
     if pool and client.auth_token == "auto":  # noqa: S105 - a word
-        token = "always" if config.access.token else "auto"
+        token = "always" if config.access.token or config.access.keys else "auto"
     return ClientPlan(
         files=client.settings or (default_file,),
         environment=tuple(client.environment.items()),
@@ -61,15 +62,22 @@ def _blocked(config: Config, *, pool: bool, tls: bool) -> str:
             "this program speaks TLS (server.tls_certificate), and only you know for which name; "
             "set ANTHROPIC_BASE_URL by hand"
         )
-    if config.access.keys:
-        return "clients need a key of their own (access.keys); set it and the base URL by hand"
-    if not config.access.token:
+    access = config.access
+    if not access.token and not access.keys:
         return ""
+    what = "the access token" if access.token else "a key of this proxy"
+    if not access.token and not _reaches_itself_by_loopback(config.server.host):
+        return f"clients need {what} (access.keys); set it and the base URL by hand"
     if not pool:
         return (
-            "the access token would have to travel in a header that running sessions keep, and "
+            f"{what} would have to travel in a header that running sessions keep, and "
             "send to the upstream afterwards; see docs/operating.md for setting it by hand"
         )
     if config.client.auth_token == "never":  # noqa: S105 - a word
-        return 'clients need the access token, and client.auth_token is "never"'
+        return f'clients need {what}, and client.auth_token is "never"'
     return ""
+
+
+def _reaches_itself_by_loopback(host: str) -> bool:
+    """Only then is the key that we give our own clients taken (`gate.Rules.own_key`)."""
+    return is_loopback(host) or host in ("", "0.0.0.0", "::")  # noqa: S104 - not bound here

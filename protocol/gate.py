@@ -15,6 +15,7 @@ import re
 import msgspec
 
 from protocol.errors import Problem
+from protocol.inbound_keys import InboundKey, Keyring
 from protocol.request import RequestHead, Route
 from protocol.secrets import Secret
 
@@ -31,8 +32,9 @@ _OPEN = frozenset({("GET", "/health"), ("GET", "/health/live"), ("HEAD", "/healt
 class Rules(msgspec.Struct, frozen=True):
     """`hosts` beside the loopback names, lower case; `origins` as browsers write them.
 
-    With `pool` false a token travels in `x-supervisor-key` alone, because the usual headers
-    carry the client's own credential upstream.
+    With `pool` false a token or key travels in `x-supervisor-key` alone, because the usual headers
+    carry the client's own credential upstream. `keyring`: the inbound keys, None where none are
+    asked for.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -40,15 +42,17 @@ class Rules(msgspec.Struct, frozen=True):
     token: Secret | None = None
     pool: bool = True
     own_key: Secret | None = None
-    """What clients without a login are given beside the base URL: worthless to any upstream."""
+    """What clients without a login are given beside the base URL: worthless to any upstream. Where
+    keys are asked for it is one more, of this machine's owner, who alone can read it."""
+    keyring: Keyring | None = None
 
 
-def check(head: RequestHead, route: Route, rules: Rules) -> Problem | None:
-    """Why `head` is turned away, or None."""
+def check(head: RequestHead, route: Route, rules: Rules, now: float = 0.0) -> Problem | None:
+    """Why `head` is turned away, or None. `now` is in epoch seconds: keys expire."""
     return (
         _check_host(head, rules)
         or _check_origin(head, rules)
-        or _check_access(head, route, rules)
+        or _check_access(head, route, rules, now)
         or _check_media_type(head, route)
     )
 
@@ -105,8 +109,9 @@ def _check_origin(head: RequestHead, rules: Rules) -> Problem | None:
     return None
 
 
-def _check_access(head: RequestHead, route: Route, rules: Rules) -> Problem | None:
-    if route is not Route.OWN and not rules.pool and _shows(head, rules.own_key):
+def _check_access(head: RequestHead, route: Route, rules: Rules, now: float) -> Problem | None:
+    own = rules.own_key
+    if own and not rules.pool and route is not Route.OWN and _is_among(_credentials(head), own):
         return Problem(
             401,
             "this client sends the key that the proxy gave it while accounts were configured; now "
@@ -114,12 +119,37 @@ def _check_access(head: RequestHead, route: Route, rules: Rules) -> Problem | No
         )
     if (head.method, head.path) in _OPEN or _shows_token(head, route, rules):
         return None
+    if rules.keyring is not None:
+        if own and is_local(head) and _is_among(_offered(head, route, rules), own):
+            return None
+        key = shown_key(head, route, rules)
+        return _check_key(key, route, rules, now)
     if rules.token is not None:
-        header = "x-supervisor-key" if route is not Route.OWN and not rules.pool else "x-api-key"
+        header = _header_for(route, rules)
         return Problem(401, f"send the proxy's access token in the {header} header")
     if route is Route.OWN and not is_local(head):
         return Problem(401, "management is for this machine alone, or for a configured token")
     return None
+
+
+def _check_key(key: InboundKey | None, route: Route, rules: Rules, now: float) -> Problem | None:
+    if key is None:
+        return Problem(
+            401,
+            f"send a key of this proxy in the {_header_for(route, rules)} header; whoever runs it "
+            "makes one with `supervisor keys create`",
+        )
+    state = key.state(now)
+    if state != "valid":
+        said = "has expired" if state == "expired" else "is revoked"
+        return Problem(401, f"this key of the proxy {said}; ask for another one")
+    if route is Route.OWN and not key.owner:
+        return Problem(403, "management is for an owner's key, and this one is not")
+    return None
+
+
+def _header_for(route: Route, rules: Rules) -> str:
+    return "x-api-key" if route is Route.OWN or rules.pool else "x-supervisor-key"
 
 
 def is_local(head: RequestHead) -> bool:
@@ -134,21 +164,32 @@ def is_local(head: RequestHead) -> bool:
     return True
 
 
+def shown_key(head: RequestHead, route: Route, rules: Rules) -> InboundKey | None:
+    """The inbound key that `head` carries, valid or not; None where keys are not asked for."""
+    if rules.keyring is None:
+        return None
+    for offered in _offered(head, route, rules):
+        key = rules.keyring.find(offered)
+        if key is not None:
+            return key
+    return None
+
+
 def _shows_token(head: RequestHead, route: Route, rules: Rules) -> bool:
-    if rules.token is None:
-        return False
+    return rules.token is not None and _is_among(_offered(head, route, rules), rules.token)
+
+
+def _offered(head: RequestHead, route: Route, rules: Rules) -> list[bytes | None]:
+    """What could be meant for us."""
     offered = [head.header(b"x-supervisor-key")]
     if rules.pool or route is Route.OWN:
-        offered.append(head.header(b"x-api-key"))
-        scheme, _, value = (head.header(b"authorization") or b"").partition(b" ")
-        offered.append(value if scheme.lower() == b"bearer" else None)
-    return _is_among(offered, rules.token)
+        offered += _credentials(head)
+    return offered
 
 
-def _shows(head: RequestHead, key: Secret | None) -> bool:
-    """Whether the client's own credential is that key."""
-    _, _, bearer = (head.header(b"authorization") or b"").partition(b" ")
-    return key is not None and _is_among([head.header(b"x-api-key"), bearer], key)
+def _credentials(head: RequestHead) -> list[bytes | None]:
+    scheme, _, value = (head.header(b"authorization") or b"").partition(b" ")
+    return [head.header(b"x-api-key"), value.strip(b" \t") if scheme.lower() == b"bearer" else None]
 
 
 def _is_among(offered: list[bytes | None], expected: Secret) -> bool:

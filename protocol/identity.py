@@ -8,6 +8,7 @@ import re
 import msgspec
 
 from protocol.gate import is_local
+from protocol.inbound_keys import InboundKey
 from protocol.request import RequestHead, Route
 from protocol.secrets import Secret
 
@@ -23,12 +24,13 @@ def given_request_id(head: RequestHead) -> str | None:
     return given if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
-def is_owner(head: RequestHead, route: Route) -> bool:
-    """Whether subscription credentials may serve it: the owner's own Claude Code, on this machine.
+def is_owner(head: RequestHead, route: Route, key: InboundKey | None = None) -> bool:
+    """Whether subscription credentials may serve it: the owner's own Claude Code, on this machine
+    or with an owner's key. Somebody else's `key` is not the owner, wherever it comes from.
 
     Listing models and counting tokens cost nothing and carry no session (rule 19).
     """
-    if not is_local(head):
+    if not (key.owner if key is not None else is_local(head)):
         return False
     if route in (Route.MODELS, Route.COUNT_TOKENS):
         return True

@@ -40,6 +40,10 @@ class Management(Protocol):
 
     async def act(self, name: str, action: str) -> Views: ...
 
+    async def keys(self) -> list[Views]: ...
+
+    async def look_at_keys(self) -> Views: ...
+
     async def reload(self) -> tuple[int, Views]: ...
 
     def drain(self) -> None: ...
@@ -110,6 +114,10 @@ def _add_views(routes: Blueprint, management: Management) -> None:
     async def actors() -> Response:
         return reply({"actors": management.actors()})
 
+    @routes.get("/status/keys")
+    async def keys() -> Response:
+        return reply({"keys": await management.keys()})
+
     @routes.get("/status/models")
     async def models() -> Response:
         return reply({"models": await management.models()})
@@ -130,6 +138,10 @@ def _add_actions(routes: Blueprint, management: Management) -> None:
     @routes.post("/status/accounts/<name>/<any(refresh,enable,disable,reset):action>")
     async def act(name: str, action: str) -> Response:
         return reply(await management.act(name, action))
+
+    @routes.post("/status/keys/reload")
+    async def look_at_keys() -> Response:
+        return reply(await management.look_at_keys())
 
     @routes.post("/status/reload")
     async def reload() -> Response:

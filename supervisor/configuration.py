@@ -32,7 +32,6 @@ from protocol.config.schema import settings
 from protocol.secrets import scrub
 from supervisor.effective import render_effective
 from supervisor.environment_accounts import environment_accounts
-from supervisor.not_yet import refused_keys
 
 __all__ = [
     "APPLICATION",
@@ -96,7 +95,7 @@ def load(
         source=source,
         overlay=(*overlay.settings, *_command_line(overrides or {})),
         resolve_path=lambda text: _absolute(text, path),
-        further_rules=lambda config: (*refused_keys(config, source), *_missing(config, source)),
+        further_rules=lambda config: _missing(config, source),
     )
     warnings = (
         *_unknown_variables(overlay),

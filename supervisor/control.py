@@ -14,6 +14,7 @@ from actors.messages import (
     Describe,
     Explain,
     FreeEgress,
+    LookAtKeys,
     Recent,
     Reload,
     Renew,
@@ -25,6 +26,7 @@ from protocol import status_view as views
 from protocol.credentials import OAUTH
 from protocol.dispatch import DispatchState
 from protocol.errors import Problem
+from protocol.key_file import key_view
 from protocol.providers import fallback_view, redirect_view
 from protocol.question import Question
 from protocol.refreshing import held_back
@@ -157,6 +159,15 @@ class Control:
             if problem:
                 raise NotPossible(Problem(503, problem, retry_after=1))
         await self._ask(mailbox, SetEnabled(enabled))
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """`GET /status/keys`: whose keys hold, without the keys."""
+        ring, now = self._parts.access.ring, self._parts.wall_clock()
+        return [key_view(key, now) for key in ring.by_id.values()] if ring is not None else []
+
+    async def look_at_keys(self) -> dict[str, Any]:
+        """`POST /status/keys/reload`: answered when the file as it is now counts."""
+        return {"problem": await self._ask(self._parts.access.keyring, LookAtKeys()) or None}
 
     async def reload(self) -> tuple[int, dict[str, Any]]:
         """`POST /status/reload`: 200 with the keys that need a restart, or 422 with all errors."""

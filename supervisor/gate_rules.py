@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from protocol import derive
-from protocol.config import Config
-from protocol.credentials import Known
 from protocol.gate import Rules
-from protocol.secrets import Secret
 
 if TYPE_CHECKING:
     from supervisor.parts import Parts
@@ -21,7 +17,7 @@ class GateRules:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._made_of: tuple[Config | None, Known | None, Secret | None] = (None, None, None)
+        self._made_of: tuple[object, ...] = ()
         self._rules = Rules()
 
     def __call__(self) -> Rules:
@@ -29,8 +25,12 @@ class GateRules:
         parts = self._parts
         config, known = parts.config, parts.logins.known
         key = parts.clients.key if parts.clients is not None else None
-        before = self._made_of
-        if config is not before[0] or known is not before[1] or key is not before[2]:
-            rules = msgspec.structs.replace(derive.gate_rules(config, known), own_key=key)
-            self._made_of, self._rules = (config, known, key), rules
+        made_of = (config, known, key, parts.access.ring)
+        if not _the_same(made_of, self._made_of):
+            rules = derive.gate_rules(config, known)
+            self._made_of, self._rules = made_of, parts.access.rules(rules, key)
         return self._rules
+
+
+def _the_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return len(one) == len(other) and all(map(operator.is_, one, other))

@@ -41,6 +41,7 @@ from server.front_door import Door
 from server.upstream import DirectUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
 from supervisor import logs, quota_memory
+from supervisor.access import Access
 from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
 from supervisor.foreign import foreign_of
@@ -110,6 +111,7 @@ class Parts:
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
+        self.access = Access(lambda: self.config, state_directory)
         self.dropped = DroppedLines()
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
@@ -119,8 +121,7 @@ class Parts:
         self.foreign = foreign_of(self)
         self.door = Door(self._ports(), GateRules(self), self._salt)
         self.connections: Connections | None = None
-        self.connections_limit = sys.maxsize
-        """What the machine allows, where that is less than `server.max_connections`."""
+        self.connections_limit = sys.maxsize  # what the machine allows, where that is less
         self.loop_lag: Callable[[], object] = dict
         """How late the event loop is; the tree sets it."""
         self.clients: Clients | None = None

@@ -19,6 +19,7 @@ from actors.config_watcher import ConfigWatcherActor
 from actors.dispatcher import DispatcherActor
 from actors.front_end import FrontEndActor
 from actors.journal import JournalActor
+from actors.keyring import KeyringActor
 from actors.log_rotator import LogRotatorActor, RotationRules
 from actors.loop_lag import LoopLagActor
 from actors.mailbox import Mailbox
@@ -41,6 +42,7 @@ from server.provider_models import list_of
 from server.quota_probe import QuotaProbe
 from server.token_endpoint import TokenEndpoint
 from supervisor.child import ChildSpec, GroupSpec
+from supervisor.key_store import KeyDisk, KeyStore
 from supervisor.parts import Parts
 from supervisor.roster import GROUP as ACCOUNTS
 from supervisor.roster import PREFIX
@@ -57,13 +59,12 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     watcher = ConfigWatcherActor(
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
     )
-    providers, model_lists = _providers(parts)
+    (providers, model_lists), loop_lag = _providers(parts), LoopLagActor()
     front_end = FrontEndActor(parts.listening_socket, parts.admit, close)
-    loop_lag = LoopLagActor()
     parts.loop_lag = loop_lag.lag
 
-    def child(name: str, run: Run, mailbox: Mailbox[Any] | None = None, **more: Any) -> ChildSpec:
-        return ChildSpec(name, run, mailbox, policy=policy, **more)
+    def child(name: str, run: Run, box: Mailbox[Any] | None = None, **more: Any) -> ChildSpec:
+        return ChildSpec(name, run, box, policy=policy, **more)
 
     def account(spec: AccountSpec, mailbox: Mailbox[AccountMessage]) -> ChildSpec:
         actor = AccountActor(
@@ -96,6 +97,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
             child("usage-file", usage_file.run),              # quota, for status bars
             child("model-lists", model_lists.run),            # what the providers have
             child("loop-lag", loop_lag.run),                  # how late the event loop is
+            child("keyring", _keyring(parts).run, parts.access.keyring, redeliver=True),  # who may come in
         )),
         GroupSpec("streams", "one_for_one", (
             child("connections", drain, shutdown_timeout=math.inf),   # lets them end, by its own clock
@@ -120,6 +122,12 @@ def _dispatcher(parts: Parts) -> DispatcherActor:
         parts.roster.mailboxes,
         parts.roster.adopt,
     )
+
+
+def _keyring(parts: Parts) -> KeyringActor:
+    access = parts.access
+    disk = KeyDisk(KeyStore(parts.state_directory))
+    return KeyringActor(disk, access.wanted, access.changed, parts.wall_clock)
 
 
 def _usage_file(parts: Parts) -> UsageFileActor:

@@ -52,7 +52,7 @@ def execute(command: tuple[str, ...]) -> None:
     config = running.configuration_of(found.instance)
     if config is None:
         click.echo("supervisor: the configuration does not load (see `supervisor check`)", err=True)
-    token = running.access_token(config)
+    token = running.access_token(config, running.state_directory())
     environment = environment_for(
         os.environ,
         url=found.instance.url,

@@ -17,6 +17,7 @@ from supervisor.cli.client import client
 from supervisor.cli.demo import demo
 from supervisor.cli.doctor import doctor
 from supervisor.cli.execute import execute
+from supervisor.cli.keys import keys
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
@@ -74,8 +75,8 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    setup, run, check, status, statusline, auth, execute, reload, stop, client, service, doctor, repair, uninstall,
-    demo,
+    setup, run, check, status, statusline, auth, keys, execute, reload, stop, client, service, doctor, repair,
+    uninstall, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)

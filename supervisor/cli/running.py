@@ -62,7 +62,7 @@ class RunningInstance:
         except Refused as refusal:
             if refusal.status not in _UNAUTHORIZED or self._token is not None:
                 raise
-            self._token = access_token(configuration_of(self.instance))
+            self._token = access_token(configuration_of(self.instance), state_directory())
             if self._token is None:
                 raise
         return call()
@@ -145,9 +145,16 @@ def configuration_of(instance: Instance) -> Config | None:
         return None
 
 
-def access_token(config: Config | None) -> Secret | None:
-    """`[access] token`, None where there is none."""
-    return config.access.token if config is not None else None
+def access_token(config: Config | None, directory: Path) -> Secret | None:
+    """What lets this machine's owner in: `[access] token`, or where clients need keys the one of
+    the state directory; None where nothing is asked for."""
+    from supervisor.client_key import known_key
+
+    if config is None:
+        return None
+    if config.access.token:
+        return config.access.token
+    return known_key(directory) if config.access.keys else None
 
 
 def _silent(directory: Path) -> Failure:

@@ -57,7 +57,8 @@ def test_a_key_is_given_where_there_are_accounts(text: str, token: str) -> None:
         ("", True, "server.tls_certificate"),
         ('[access]\ntoken = "open-sesame"', False, "access token"),
         (ACCOUNT + '[access]\ntoken = "t-o-k-e-n"\n[client]\nauth_token = "never"', False, "never"),
-        (ACCOUNT + "[access]\nkeys = true", False, "access.keys"),
+        (ACCOUNT + '[server]\nhost = "10.0.0.5"\n[access]\nkeys = true', False, "access.keys"),
+        ("[access]\nkeys = true", False, "a key of this proxy would have to travel"),
         (ACCOUNT + '[access]\ntoken = "open-sesame"', False, ""),
     ],
 )

@@ -1,0 +1,44 @@
+"""Who may come in: the inbound keys that hold, and the one of this machine's owner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from actors.mailbox import Mailbox
+from actors.messages import KeyringMessage
+from protocol.config import Config
+from protocol.gate import Rules
+from protocol.inbound_keys import Keyring
+from protocol.secrets import Secret
+from supervisor.client_key import client_key
+
+
+class Access:
+    """One life's keys. The keyring sets `ring`; `config` gives the configuration in force."""
+
+    def __init__(self, config: Callable[[], Config], state_directory: Path) -> None:
+        self.keyring: Mailbox[KeyringMessage] = Mailbox("keyring")
+        self.ring: Keyring | None = None
+        self._config = config
+        self._state_directory = state_directory
+        self._own_key: Secret | None = None
+
+    def wanted(self) -> bool:
+        """Whether clients need a key."""
+        return self._config().access.keys
+
+    def changed(self, ring: Keyring | None) -> None:
+        self.ring = ring
+
+    def rules(self, rules: Rules, own: Secret | None) -> Rules:
+        """`rules` with the keys. `own`: the key that clients here are given, if they are."""
+        if not self.wanted():
+            return msgspec.structs.replace(rules, own_key=own)
+        if own is None and self._own_key is None:
+            self._own_key = client_key(self._state_directory)
+        # Before the keyring has looked nobody has a key: the door is never open by mistake.
+        ring = self.ring or Keyring()
+        return msgspec.structs.replace(rules, own_key=own or self._own_key, keyring=ring)

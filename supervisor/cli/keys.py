@@ -1,0 +1,263 @@
+"""`supervisor keys ...`: who may come in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from supervisor import exit_codes
+from supervisor.cli import auth_place, running
+from supervisor.cli.failure import Failure
+from supervisor.cli.wording import duration, printable
+
+if TYPE_CHECKING:
+    from protocol.inbound_keys import InboundKey
+    from protocol.key_file import KeyFile
+    from supervisor.key_store import KeyStore
+
+DEFAULT_DAYS = 90.0
+
+
+@click.group(short_help="Make, list and revoke the keys of clients.")
+def keys() -> None:
+    """Keys that clients show to this proxy, once `[access] keys` is on.
+
+    \b
+    A client sends its key as x-api-key, as Authorization: Bearer, or as x-supervisor-key.
+    The proxy replaces it: no upstream ever sees it.
+
+    All of these work with the program running, and count at once, and without.
+    """
+
+
+@keys.command(short_help="Make a key.")
+@click.option("--name", required=True, help="Whose it is: shown in logs, metrics and usage.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_DAYS,
+    show_default=True,
+    help="How long it is valid; 0 for ever.",
+)
+@click.option(
+    "--owner",
+    is_flag=True,
+    help="Your own: may manage the proxy, and use your subscriptions with Claude Code.",
+)
+@click.option("--requests-per-minute", type=click.IntRange(min=0), default=0, help="0: no limit.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=0), default=0, help="0: no limit.")
+@click.option(
+    "--budget-per-day", type=click.FloatRange(min=0), default=0.0, help="In dollars; 0: no limit."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def create(
+    name: str,
+    days: float,
+    owner: bool,
+    requests_per_minute: int,
+    tokens_per_minute: int,
+    budget_per_day: float,
+    as_json: bool,
+) -> None:
+    """Make a key, and show it once: only a hash of it is kept.
+
+    \b
+    supervisor keys create --name ci --days 30 --budget-per-day 5
+    supervisor keys create --name me --owner > my.key
+    """
+    from protocol import inbound_keys, key_file
+    from protocol.inbound_keys import KeyLimits
+
+    with _usable():
+        key, secret = inbound_keys.made(
+            name,
+            secrets.token_bytes(inbound_keys.RANDOM_BYTES),
+            time.time(),
+            days=days,
+            owner=owner,
+            limits=KeyLimits(requests_per_minute, tokens_per_minute, budget_per_day),
+            text=secrets.token_urlsafe(32),
+        )
+        _change(lambda file: key_file.added(file, key))
+    if as_json:
+        click.echo(json.dumps({**_as_json(key), "key": secret.reveal()}, indent=2))
+    else:
+        click.echo(secret.reveal())
+        click.echo(f"key {key.id} for {name}, {_until(key)}; it is not shown again", err=True)
+    _warn_where_keys_are_off()
+
+
+@keys.command("list", short_help="List all keys.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_(as_json: bool) -> None:
+    """List the keys, without the keys themselves."""
+    with _usable():
+        file = _store().read()
+    if as_json:
+        click.echo(json.dumps([_as_json(key) for key in file.keys], indent=2))
+    elif not file.keys:
+        click.echo("there are no keys")
+        click.echo("make one with `supervisor keys create --name NAME`.", err=True)
+    else:
+        _table(file.keys)
+    for problem in file.problems:
+        click.echo(f"warning: {printable(problem)}; it lets nobody in", err=True)
+
+
+@keys.command(short_help="Turn a key away from now on.")
+@click.argument("key_id", metavar="ID")
+def revoke(key_id: str) -> None:
+    """Turn the key ID away from now on. Answers that have begun are not cut.
+
+    It stays in the list, so that what it did can still be told.
+    """
+    from protocol import key_file
+
+    with _usable(), _known(key_id):
+        _change(lambda file: key_file.revoked(file, key_id, time.time()))
+    click.echo(f"key {key_id} is revoked")
+
+
+@keys.command(short_help="Forget a key.")
+@click.argument("key_id", metavar="ID")
+@click.option("--force", is_flag=True, help="Also a key that is still valid.")
+def delete(key_id: str, force: bool) -> None:
+    """Forget the key ID. What it did stays in the logs, under its name.
+
+    One that is still valid is only deleted with --force: revoking it is what is usually meant.
+    """
+    from protocol import key_file
+
+    with _usable(), _known(key_id):
+        key = _store().read().key(key_id)
+        if key is not None and key.state(time.time()) == "valid" and not force:
+            raise Failure(
+                exit_codes.FAILED,
+                f"key {key_id} ({key.name}) is still valid",
+                "revoke it with `supervisor keys revoke`, or say --force.",
+            )
+        _change(lambda file: key_file.deleted(file, key_id))
+    click.echo(f"key {key_id} is forgotten")
+
+
+# ------------------------------------------------------------------------------------ the store
+
+
+def _store() -> KeyStore:
+    from supervisor.key_store import KeyStore
+
+    return KeyStore(running.state_directory())
+
+
+def _change(edit: Callable[[KeyFile], KeyFile]) -> None:
+    """Changes the file, and has the running instance look at it before this returns."""
+    from supervisor.instance_client import NothingAnswers, Refused
+
+    changed = _store().change(edit)
+    if changed.aside is not None:
+        click.echo(
+            f"warning: the old keys could not be read; they are kept as {changed.aside}", err=True
+        )
+    instance = auth_place.runs()
+    if instance is None:
+        return
+    try:
+        instance.post("/status/keys/reload")
+    except (NothingAnswers, Refused):
+        click.echo(f"note: {auth_place.SOON}", err=True)
+
+
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
+    """Turns what the store may raise into a Failure that says what to do."""
+    from protocol.login import CredentialFileInvalid, CredentialsUnusable
+
+    try:
+        yield
+    except CredentialsUnusable as reason:
+        raise Failure(exit_codes.PERMISSION, str(reason)) from reason
+    except CredentialFileInvalid as reason:
+        raise Failure(exit_codes.USAGE, str(reason)) from reason
+    except OSError as error:
+        raise Failure(
+            exit_codes.PERMISSION, f"the keys cannot be written: {error}", "nothing was changed."
+        ) from error
+
+
+@contextlib.contextmanager
+def _known(key_id: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyError:
+        raise Failure(
+            exit_codes.FAILED,
+            f"there is no key {printable(key_id)!r}",
+            "see `supervisor keys list`; a key's ID is its eight digits there.",
+        ) from None
+
+
+def _warn_where_keys_are_off() -> None:
+    """A key that nobody asks for would look like protection."""
+    if not auth_place.configuration().access.keys:
+        click.echo(
+            "note: clients are not asked for a key yet; set `keys = true` under [access]", err=True
+        )
+
+
+# --------------------------------------------------------------------------------------- showing
+
+
+def _until(key: InboundKey) -> str:
+    if key.expires is None:
+        return "valid for ever"
+    return f"valid for {duration(math.ceil(key.expires - time.time()))}"
+
+
+def _table(shown: tuple[InboundKey, ...]) -> None:
+    now = time.time()
+    rows = [("ID", "NAME", "STATE", "EXPIRES", "LAST USED", "LIMITS")]
+    rows += [
+        (
+            key.id,
+            printable(key.name) + (" (owner)" if key.owner else ""),
+            key.state(now),
+            "never" if key.expires is None else _moment(key.expires - now),
+            "never" if key.last_used is None else _moment(key.last_used - now),
+            _limits(key),
+        )
+        for key in shown
+    ]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        sys.stdout.write("  ".join([*cells, row[-1]]).rstrip() + "\n")
+
+
+def _moment(seconds: float) -> str:
+    return f"in {duration(math.ceil(seconds))}" if seconds > 0 else f"{duration(-seconds)} ago"
+
+
+def _limits(key: InboundKey) -> str:
+    limits = key.limits
+    words = []
+    if limits.requests_per_minute:
+        words.append(f"{limits.requests_per_minute} requests/min")
+    if limits.tokens_per_minute:
+        words.append(f"{limits.tokens_per_minute} tokens/min")
+    if limits.budget_per_day:
+        words.append(f"${limits.budget_per_day:g}/day")
+    return ", ".join(words) or "-"
+
+
+def _as_json(key: InboundKey) -> dict[str, Any]:
+    from protocol.key_file import key_view
+
+    return key_view(key, time.time())

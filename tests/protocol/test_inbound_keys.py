@@ -1,0 +1,94 @@
+"""An inbound key lets in whoever has it, and what is stored of it lets in nobody."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.inbound_keys import InboundKey, KeyLimits, Keyring, made
+from protocol.login import CredentialFileInvalid
+from protocol.secrets import Secret, scrub
+
+NOW = 1_800_000_000.0
+TEXT = "a" * 43
+
+
+def key(
+    name: str = "ci",
+    number: int = 1,
+    days: float | None = 90,
+    owner: bool = False,
+    text: str = TEXT,
+) -> tuple[InboundKey, Secret]:
+    random_bytes = bytes([number]) * 20
+    return made(name, random_bytes, NOW, days=days, owner=owner, limits=KeyLimits(), text=text)
+
+
+def test_a_key_finds_its_entry() -> None:
+    entry, secret = key()
+    assert Keyring({entry.id: entry}).find(secret.reveal().encode()) is entry
+
+
+def test_a_key_says_its_id_and_is_masked_in_every_text() -> None:
+    entry, secret = key()
+    shown = secret.reveal()
+    assert shown == f"sk-sup-{entry.id}-{TEXT}"
+    assert TEXT not in scrub(f"refused {shown} from 10.0.0.1")
+
+
+def test_what_is_stored_is_no_key() -> None:
+    entry, _ = key()
+    ring = Keyring({entry.id: entry})
+    for text in (
+        entry.digest.hex(),
+        entry.salt.hex(),
+        f"sk-sup-{entry.id}-{entry.digest.hex()[:43]}",
+    ):
+        assert ring.find(text.encode()) is None
+    assert entry.digest.hex() not in repr(entry)
+
+
+def test_two_keys_with_the_same_secret_are_stored_differently() -> None:
+    assert key(number=1)[0].digest != key(number=2)[0].digest
+
+
+def test_the_id_of_one_key_with_the_secret_of_another_is_none() -> None:
+    first, _ = key(number=1, text="a" * 43)
+    second, _ = key(number=2, text="b" * 43)
+    ring = Keyring({first.id: first, second.id: second})
+    assert ring.find(f"sk-sup-{first.id}-{'b' * 43}".encode()) is None
+
+
+@given(st.binary(max_size=80))
+def test_nothing_else_is_a_key(offered: bytes) -> None:
+    entry, secret = key()
+    ring = Keyring({entry.id: entry})
+    exact = secret.reveal().encode()
+    assert ring.find(offered) is None
+    assert ring.find(exact + offered) is (entry if not offered else None)
+    assert ring.find(offered + exact) is (entry if not offered else None)
+    assert ring.find(None) is None
+
+
+@given(st.integers(0, 62), st.integers(0, 255))
+def test_a_key_with_one_wrong_byte_is_none(place: int, byte: int) -> None:
+    entry, secret = key()
+    changed = bytearray(secret.reveal().encode())
+    before = changed[place % len(changed)]
+    changed[place % len(changed)] = byte
+    found = Keyring({entry.id: entry}).find(bytes(changed))
+    assert found is (entry if byte == before else None)
+
+
+def test_it_is_valid_until_its_last_day_has_ended() -> None:
+    entry, _ = key(days=2)
+    assert entry.state(NOW + 2 * 86400 - 1) == "valid"
+    assert entry.state(NOW + 2 * 86400) == "expired"
+    assert key(days=0)[0].state(NOW + 1e9) == "valid"
+
+
+@pytest.mark.parametrize("name", ["", " ci", "ci ", "a\nb", "\x1b[2J", "x" * 65])
+def test_a_name_that_could_be_mistaken_in_a_list_is_refused(name: str) -> None:
+    with pytest.raises(CredentialFileInvalid, match="printable"):
+        key(name)
