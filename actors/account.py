@@ -50,13 +50,27 @@ class AccountActor:
         state = context.restored or self._begin(self._spec)
         await self._dispatcher.tell(AccountChanged(state))
         context.ready()
+        owed = False  # the dispatcher has yet to be told
         async for envelope in context.mailbox:
-            changed = self._step(state, envelope.message)
-            if changed is not state or isinstance(envelope.message, PublishYourself):
+            message = envelope.message
+            changed = self._step(state, message)
+            if changed is not state:
+                owed = owed or _awaited(message) or machine.moved(state, changed)
                 state = changed
                 context.publish(state)
-                await self._dispatcher.tell(AccountChanged(state))
+            elif isinstance(message, PublishYourself):
+                owed = True
+            # Of several changes that came together one snapshot tells; but who asks is answered
+            # when the dispatcher has it.
+            if owed and (envelope.reply is not None or not context.mailbox.more):
+                await self._push(state)
+                owed = False
             _confirm(envelope, state)
+
+    async def _push(self, state: AccountState) -> None:
+        snapshot = AccountChanged(state)
+        if not self._dispatcher.tell_nowait(snapshot):
+            await self._dispatcher.tell(snapshot)
 
     def _step(self, state: AccountState, message: AccountMessage) -> AccountState:
         now = trio.current_time()
@@ -76,6 +90,10 @@ class AccountActor:
                 return machine.respecified(state, spec)
             case PublishYourself():
                 return state
+
+
+def _awaited(message: AccountMessage) -> bool:
+    return isinstance(message, Reported) and message.awaited
 
 
 def _confirm(envelope: Envelope[AccountMessage], state: AccountState) -> None:

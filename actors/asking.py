@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, TypeVar
 
 import trio
@@ -26,6 +25,8 @@ async def insist(mailbox: Mailbox[Any], question: Question[R], *, timeout: float
     """
     deadline = trio.current_time() + timeout
     for _ in range(ASKS_MAX - 1):
-        with contextlib.suppress(ActorCrashed):
-            return await mailbox.ask(question, timeout=deadline - trio.current_time())
-    return await mailbox.ask(question, timeout=deadline - trio.current_time())
+        try:
+            return await mailbox.ask(question, timeout=timeout)
+        except ActorCrashed:
+            timeout = deadline - trio.current_time()
+    return await mailbox.ask(question, timeout=timeout)

@@ -25,6 +25,7 @@ from actors.messages import (
 from actors.runtime import Context
 from protocol import dispatch as machine
 from protocol import egress, waiting
+from protocol.accounts import AccountState
 from protocol.dispatch import DispatchState, Later, Lease, Refusal
 from protocol.waiting import Line, Waiter
 
@@ -56,7 +57,7 @@ class DispatcherActor:
             # No wait: an account whose mailbox is full pushes a snapshot with its next message.
             _ask_for_snapshot(mailbox)
         context.ready()
-        await _Life(context, state, self._adopt).run()
+        await _Life(context, state, self._accounts, self._adopt).run()
 
 
 class _Life:
@@ -67,10 +68,13 @@ class _Life:
         self,
         context: Context[DispatcherMessage, DispatchState],
         state: DispatchState,
+        accounts: Callable[[], Iterable[Mailbox[AccountMessage]]],
         adopt: Callable[[str], None],
     ) -> None:
         self._context = context
         self._state = state
+        self._known: DispatchState | None = None  # to the next life
+        self._accounts = accounts
         self._adopt = adopt
         self._line = Line()
         self._replies: dict[int, Reply[Lease | Refusal]] = {}
@@ -80,29 +84,42 @@ class _Life:
         try:
             while True:
                 envelope = await self._next()
-                if envelope is None or envelope.reply is not None:
+                if self._replies and (envelope is None or envelope.reply is not None):
                     # Who waits comes before who has just come. (A told message comes first: to
                     # publish anything before it has taken effect would lose it in a crash.)
                     self._let_through()
                 if envelope is not None:
                     self._handle(envelope)
-                    self._context.publish(self._state)
-                    self._let_through()
+                    if self._replies:
+                        self._let_through()
         except trio.EndOfChannel:
             self._let_through(patient=False)
 
     async def _next(self) -> Envelope[DispatcherMessage] | None:
         """The next message; None when somebody in line is due before one comes."""
-        # Nobody in line: no deadline. An actor waits for its next message as long as it takes.
+        if not self._replies:
+            # No deadline: an actor waits for its next message as long as it takes.
+            return await self._context.mailbox.receive()
         with trio.move_on_at(waiting.due(self._state, self._line)):
             return await self._context.mailbox.receive()
         return None
 
     def _handle(self, envelope: Envelope[DispatcherMessage]) -> None:
+        message = envelope.message
+        if isinstance(message, Acquire | Again):
+            self._choose(message, envelope.reply_to(message))
+        else:
+            self._note(envelope)
+        if self._state is not self._known:
+            self._publish()
+
+    def _publish(self) -> None:
+        self._known = self._state
+        self._context.publish(self._state)
+
+    def _note(self, envelope: Envelope[DispatcherMessage]) -> None:
         state = self._state
         match envelope.message:
-            case Acquire() | Again() as question:
-                self._choose(question, envelope.reply_to(question))
             case Release() as release:
                 self._state = machine.released(state, release)
             case EgressLimited() as event:
@@ -115,9 +132,15 @@ class _Life:
             case AccountRemoved() as event:
                 self._state = machine.removed(state, event)
             case Describe() as question:
-                envelope.reply_to(question).send(state)
+                envelope.reply_to(question).send(machine.seen(state, self._published()))
             case Restrategize(strategy=strategy):
                 self._state = machine.restrategized(state, strategy)
+
+    def _published(self) -> Iterable[AccountState]:
+        """The accounts as they are now: what no choice depends on, they publish and do not tell."""
+        for mailbox in self._accounts():
+            if isinstance(mailbox.published, AccountState):
+                yield mailbox.published
 
     def _choose(self, question: Acquire | Again, reply: Reply[Lease | Refusal]) -> None:
         now = trio.current_time()
@@ -155,14 +178,14 @@ class _Life:
     def _hand_over(self, outcome: Lease | Refusal, reply: Reply[Lease | Refusal]) -> None:
         # Before it is handed over: a lease that the next life does not know of would be given
         # twice, and its release would count for another's.
-        self._context.publish(self._state)
+        self._publish()
         taken = reply.send(outcome)
         if isinstance(outcome, Refusal):
             return
         state = self._state
         if not taken:  # the asker has left: the lease comes back
             self._state = machine.released(state, Release(outcome.id, outcome.account))
-            self._context.publish(self._state)
+            self._publish()
         elif not state.strategy.pool and outcome.account not in state.accounts:
             clients = sum(known.spec.kind == "client" for known in state.accounts.values())
             if clients < CLIENTS_MAX:

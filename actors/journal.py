@@ -16,8 +16,8 @@ from actors.line_file import LineFile
 from actors.mailbox import Envelope
 from actors.messages import (
     DebugLine,
+    Ended,
     Explain,
-    Explained,
     Flush,
     JournalMessage,
     Recent,
@@ -25,8 +25,8 @@ from actors.messages import (
 )
 from actors.runtime import Context
 from protocol.debug_line import encode_debug_line
-from protocol.explanation import Explanations
-from protocol.request_line import encode_line
+from protocol.explanations import Explanations
+from protocol.request_line import decode_line, encode_line
 
 BATCH_LINES_MAX = 256
 GATHER_SECONDS = 0.05
@@ -54,7 +54,7 @@ class JournalActor:
     ) -> None:
         self._requests = LineFile(disk, directory, today, "requests", "request log")
         self._debug = LineFile(disk, directory, today, "debug", "debug log")
-        self._recent: deque[RequestLine] = deque(maxlen=KEPT_LINES)
+        self._recent: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._explanations = Explanations()
         self._dropped = dropped or DroppedLines()
         self._said = 0
@@ -63,7 +63,8 @@ class JournalActor:
         """Until the program stops; what is queued then is still written."""
         context.ready()
         async for first in context.mailbox:
-            if isinstance(first.message, RequestLine | Explained | DebugLine):
+            told = isinstance(first.message, Ended | RequestLine | DebugLine)
+            if told and context.mailbox.waiting < BATCH_LINES_MAX:
                 await trio.sleep(GATHER_SECONDS)
             batch = [first, *context.mailbox.receive_waiting(BATCH_LINES_MAX)]
             self._say_what_never_came()
@@ -78,22 +79,27 @@ class JournalActor:
             log.warning("%d request lines came faster than they could be written: dropped", lost)
 
     async def _write(self, messages: list[JournalMessage]) -> None:
+        lines: list[bytes] = []
+        debug: list[bytes] = []
         for message in messages:
-            if isinstance(message, Explained):
+            if isinstance(message, Ended):
                 self._explanations.add(message)
-        told = [m.line if isinstance(m, Explained) else m for m in messages]
-        lines = [line for line in told if isinstance(line, RequestLine)]
+                lines.append(message.line)
+            elif isinstance(message, RequestLine):
+                lines.append(encode_line(message))
+            elif isinstance(message, DebugLine):
+                debug.append(encode_debug_line(message))
         self._recent.extend(lines)
-        await self._requests.append([encode_line(line) for line in lines])
+        await self._requests.append(lines)
         self._dropped.not_written = self._requests.dropped
-        debug = [line for line in told if isinstance(line, DebugLine)]
-        await self._debug.append([encode_debug_line(line) for line in debug])
+        await self._debug.append(debug)
 
     def _answer(self, envelope: Envelope[JournalMessage]) -> None:
         message = envelope.message
         if isinstance(message, Recent):
             newest = list(self._recent)[-message.limit :] if message.limit > 0 else []
-            envelope.reply_to(message).send(tuple(reversed(newest)))
+            lines = tuple(decode_line(line) for line in reversed(newest))
+            envelope.reply_to(message).send(lines)
         elif isinstance(message, Explain):
             envelope.reply_to(message).send(self._explanations.find(message.request_id))
         elif isinstance(message, Flush):

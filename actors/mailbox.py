@@ -1,13 +1,13 @@
 """The mailbox of an actor: bounded, and longer-lived than the actor.
 
-The supervisor keeps the mailbox; each incarnation of the actor reads it through its own `Inbox`, a
-clone of the receiving end. If the incarnation's end were the only one, a crash would break every
-sender and lose the queue. So what is queued is simply served by the next incarnation, and what the
-crashed one held is settled here: open asks fail with `ActorCrashed` at once, a told message is put
-back (once) if its child spec wants that.
+The supervisor keeps the mailbox; each incarnation of the actor reads it through its own `Inbox`. So
+what is queued is simply served by the next incarnation, and what the crashed one held is settled
+here: open asks fail with `ActorCrashed` at once, a told message is put back (once) if its child
+spec wants that.
 
-Arrival times are kept beside the channel because a trio channel cannot be looked into, and the age
-of the oldest message is what tells a stuck actor from an idle one.
+A queue of our own and no channel of trio's: a channel takes each message through the scheduler, here
+all that wait are read in one step of the reader, one by one. Each stays in the queue until its turn
+has come, so a crash takes nothing along but the message that was being handled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import deque
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
+import outcome
 import trio
 
 from actors.reply import ActorCrashed, ActorStopped, AskFailed, AskTimeout, Reply
@@ -37,6 +38,10 @@ R = TypeVar("R")
 
 CAPACITY = 64
 """Messages. Enough for a burst of requests; past it senders wait, which is the back-pressure."""
+
+IN_A_ROW = 64
+"""Messages that are read without giving others their turn. A reader that never catches up would
+otherwise be the only task that runs."""
 
 
 class Envelope(msgspec.Struct, Generic[M], frozen=True, eq=False):
@@ -69,34 +74,25 @@ class Mailbox(Generic[M]):
         self.name = name
         self.capacity = capacity
         self.inbox: Inbox[M] | None = None
+        self.queue: deque[Envelope[M]] = deque()
+        """Messages that wait to be read, oldest first."""
         self.returned: deque[Envelope[M]] = deque()
-        self._queued: dict[Envelope[M], None] = {}
-        self._open_channel()
-
-    def _open_channel(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[Envelope[M]](self.capacity)
-        self._stopped = False
+        self.published: object = None
+        """The state that this life of the actor published last; None before it has."""
+        self.stopped = False
+        self._senders: dict[Envelope[M], trio.lowlevel.Task] = {}
 
     async def tell(self, message: M) -> None:
         """Send without wanting an answer; waits for room as long as it takes (set a deadline).
 
         Raises ActorStopped if the actor is stopping or stopped for good.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         await self._put(self._told(message))
 
     def tell_nowait(self, message: M) -> bool:
         """Send if there is room; False if there is none. Raises ActorStopped like `tell`."""
-        envelope = self._told(message)
-        self._queued[envelope] = None
-        try:
-            self._send.send_nowait(envelope)
-        except trio.WouldBlock:
-            del self._queued[envelope]
-            return False
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            del self._queued[envelope]
-            raise ActorStopped(self.name) from None
-        return True
+        return self._offer(self._told(message))
 
     async def ask(
         self,
@@ -109,11 +105,16 @@ class Mailbox(Generic[M]):
         Raises ActorCrashed (ask again), ActorStopped, AskTimeout, or what the actor failed it with.
         A question whose asker has left is never executed afterwards.
         """
+        if timeout <= 0:
+            await trio.lowlevel.checkpoint()
+            raise AskTimeout(self.name, timeout)
         reply: Reply[R] = Reply()
-        envelope = Envelope(cast("M", question), reply, trio.current_time())
+        now = trio.current_time()
+        envelope = Envelope(cast("M", question), reply, now)
         try:
-            with trio.move_on_after(max(0.0, timeout)):
-                await self._put(envelope)
+            with trio.CancelScope(deadline=now + timeout):
+                if not self._offer(envelope):
+                    await self._put(envelope)
                 return await reply.wait()
         finally:
             reply.leave()
@@ -125,46 +126,74 @@ class Mailbox(Generic[M]):
             raise TypeError(f"{type(message).__name__} wants an answer: ask it, do not tell it")
         return Envelope(message, None, trio.current_time())
 
+    def _offer(self, envelope: Envelope[M]) -> bool:
+        if self.stopped:
+            raise ActorStopped(self.name)
+        if len(self.queue) >= self.capacity:
+            return False
+        self.queue.append(envelope)
+        if self.inbox is not None:
+            self.inbox.wake()
+        return True
+
     async def _put(self, envelope: Envelope[M]) -> None:
-        self._queued[envelope] = None
-        try:
-            await self._send.send(envelope)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            self._queued.pop(envelope, None)
-            raise ActorStopped(self.name) from None
-        except BaseException:
-            # Cancelled while it waited for room: nothing has been sent.
-            self._queued.pop(envelope, None)
-            raise
+        """Waits for room, in the order in which the senders came."""
+        if self._offer(envelope):
+            return
+        self._senders[envelope] = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del self._senders[envelope]  # nothing has been sent
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
     @property
     def depth(self) -> int:
         """Messages waiting to be read; the one being handled is not counted."""
-        return self._receive.statistics().current_buffer_used + len(self.returned)
+        return len(self.queue) + len(self.returned)
 
     def oldest_message_age(self, now: float) -> float:
         """Seconds since the oldest unfinished message was sent; 0.0 if there is none.
 
         Counts messages that wait for room and those being handled right now. `now` is trio time.
         """
-        heads = [next(iter(self._queued), None), self.returned[0] if self.returned else None]
-        if self.inbox is not None:
-            heads.append(next(iter(self.inbox.handling), None))
+        held = () if self.inbox is None else self.inbox.handling
+        heads = (
+            next(iter(all_), None) for all_ in (self.queue, self._senders, self.returned, held)
+        )
         return max((now - head.sent_at for head in heads if head is not None), default=0.0)
 
-    # What follows is for the supervisor, which owns the mailbox.
+    # What follows is for the reader, and for the supervisor, which owns the mailbox.
+
+    def take(self) -> Envelope[M] | None:
+        """The oldest message, which leaves the queue; whoever waited longest for room gets it."""
+        if self.returned:
+            return self.returned.popleft()
+        if not self.queue:
+            return None
+        envelope = self.queue.popleft()
+        if self._senders:
+            waiting = next(iter(self._senders))
+            self.queue.append(waiting)
+            trio.lowlevel.reschedule(self._senders.pop(waiting))
+        return envelope
 
     def open_inbox(self) -> Inbox[M]:
         """The receiving side for a new incarnation; a mailbox that was closed is opened again."""
-        if self._stopped:
-            self._open_channel()
-        self.inbox = Inbox(self, self._receive.clone())
+        self.stopped = False
+        self.published = None
+        self.inbox = Inbox(self)
         return self.inbox
 
     def refuse(self) -> None:
         """Take no more messages; what is queued can still be read, then the inbox ends."""
-        self._stopped = True
-        self._send.close()
+        self.stopped = True
+        for task in self._senders.values():
+            trio.lowlevel.reschedule(task, outcome.Error(ActorStopped(self.name)))
+        self._senders.clear()
+        if self.inbox is not None:
+            self.inbox.wake()
 
     def close(self) -> None:
         """The actor is gone for good: open and queued asks fail with ActorStopped."""
@@ -173,16 +202,11 @@ class Mailbox(Generic[M]):
             self.inbox.fail_open(ActorStopped(self.name))
             self.inbox.end()
             self.inbox = None
-        self._receive.close()
-        for envelope in self._queued:
+        for envelope in self.queue:
             if envelope.reply is not None:
                 envelope.reply.fail(ActorStopped(self.name))
-        self._queued.clear()
+        self.queue.clear()
         self.returned.clear()
-
-    def forget(self, envelope: Envelope[M]) -> None:
-        """It has left the queue."""
-        self._queued.pop(envelope, None)
 
 
 class Inbox(Generic[M]):
@@ -193,12 +217,11 @@ class Inbox(Generic[M]):
     incarnation.) A message counts as being handled until the next `receive`.
     """
 
-    def __init__(
-        self, mailbox: Mailbox[M], channel: trio.MemoryReceiveChannel[Envelope[M]]
-    ) -> None:
+    def __init__(self, mailbox: Mailbox[M]) -> None:
         self._mailbox = mailbox
-        self._channel = channel
         self._ended = False
+        self._reader: trio.lowlevel.Task | None = None
+        self._in_a_row = 0
         self._open: dict[Reply[Any], None] = {}
         self.handling: dict[Envelope[M], bool] = {}
         """Messages read and not finished; True: nothing has been published since."""
@@ -217,37 +240,61 @@ class Inbox(Generic[M]):
     async def receive(self) -> Envelope[M]:
         """The next message; what was read before counts as done. Safe under a deadline.
 
-        Cancelled, it leaves the queue as it was. Raises trio.EndOfChannel when the actor is to end.
+        No checkpoint while messages wait (see `IN_A_ROW`). Cancelled, it leaves the queue as it
+        was. Raises trio.EndOfChannel when the actor is to end.
         """
         self.handling.clear()
         while not self._ended:
-            if self._mailbox.returned:
-                await trio.lowlevel.checkpoint()
-            else:
-                try:
-                    envelope = await self._channel.receive()
-                except trio.ClosedResourceError:
-                    break
-                # No checkpoint between here and the return: the envelope exists nowhere else.
-                if self._accept(envelope):
+            if self._in_a_row < IN_A_ROW:
+                envelope = self.receive_nowait()
+                if envelope is not None:
+                    self._in_a_row += 1
                     return envelope
-            returned = self.receive_nowait()
-            if returned is not None:
-                return returned
+                if self._mailbox.stopped:
+                    break
+                await self._arrival()
+            else:
+                await trio.lowlevel.checkpoint()
+            self._in_a_row = 0
         raise trio.EndOfChannel
+
+    async def _arrival(self) -> None:
+        """Waits until there may be something to do. (No deadline: an actor waits for its next
+        message as long as it takes.)"""
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    @property
+    def more(self) -> bool:
+        """Whether the next `receive` gives a message at once, without a turn for others."""
+        mailbox = self._mailbox
+        waiting = bool(mailbox.queue or mailbox.returned)
+        return waiting and self._in_a_row < IN_A_ROW and not self._ended
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are waiting."""
+        return self._mailbox.depth
 
     def receive_nowait(self) -> Envelope[M] | None:
         """The next message if one is waiting. What was read before goes on being handled."""
         while not self._ended:
-            if self._mailbox.returned:
-                envelope = self._mailbox.returned.popleft()
-            else:
-                try:
-                    envelope = self._channel.receive_nowait()
-                except (trio.WouldBlock, trio.EndOfChannel):
-                    return None
-            if self._accept(envelope):
-                return envelope
+            envelope = self._mailbox.take()
+            if envelope is None:
+                return None
+            reply = envelope.reply
+            if reply is not None:
+                if not reply.open:
+                    continue  # the asker has left
+                reply.held_in(self._open)
+            self.last_read_at = trio.current_time()
+            self.handling[envelope] = True
+            return envelope
         return None
 
     def receive_waiting(self, limit: int) -> list[Envelope[M]]:
@@ -258,27 +305,26 @@ class Inbox(Generic[M]):
             batch.append(envelope)
         return batch
 
-    def _accept(self, envelope: Envelope[M]) -> bool:
-        self._mailbox.forget(envelope)
-        self.last_read_at = trio.current_time()
-        if envelope.reply is not None:
-            if not envelope.reply.open:
-                return False
-            envelope.reply.held_in(self._open)
-        self.handling[envelope] = True
-        return True
+    # What follows is for the mailbox, the runtime and the supervisor.
 
-    # What follows is for the runtime and the supervisor.
+    def wake(self) -> None:
+        """There may be something to do."""
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            trio.lowlevel.reschedule(reader)
 
-    def published(self) -> None:
+    def published(self, state: object) -> None:
         """State that may contain the effect of what is being handled is safe: never hand it out
         again."""
-        self.handling = dict.fromkeys(self.handling, False)
+        self._mailbox.published = state
+        for envelope in self.handling:
+            self.handling[envelope] = False
 
     def end(self) -> None:
         """Ends the iteration now, a waiting `receive` included. The queue stays as it is."""
         self._ended = True
-        self._channel.close()
+        self.wake()
 
     def fail_open(self, error: AskFailed) -> None:
         """Every ask that this incarnation has read and not answered fails with `error`."""

@@ -25,6 +25,7 @@ from protocol.question import Question
 from protocol.refreshing import Outcome
 from protocol.request_line import RequestLine
 from protocol.secrets import Secret
+from protocol.told import Ended
 
 # --- an account
 
@@ -155,7 +156,7 @@ class Flush(Question[int], frozen=True):
     """Everything told so far is on disk when this is answered with the count of dropped lines."""
 
 
-JournalMessage = RequestLine | DebugLine | Explained | Recent | Explain | Flush
+JournalMessage = RequestLine | DebugLine | Ended | Recent | Explain | Flush
 
 # --- the config-watcher
 
@@ -192,6 +193,7 @@ __all__ = [
     "Describe",
     "DispatcherMessage",
     "EgressLimited",
+    "Ended",
     "Exchange",
     "Explain",
     "Explained",

@@ -96,7 +96,7 @@ class Context(Generic[M, S]):
         It also says that what is being handled has taken effect: it will not be redelivered.
         """
         self._snapshot.publish(state)
-        self.mailbox.published()
+        self.mailbox.published(state)
 
 
 Run = Callable[[Context[Any, Any]], Awaitable[None]]

@@ -29,7 +29,8 @@ class Reported(msgspec.Struct, frozen=True):
     `quota` is what the answer's headers said of the account's windows, whatever came of it.
     `began` (monotonic seconds), `asked` and `credential` say what exactly was tried: a success
     proves no more than that, and a failure of a credential that was replaced since proves nothing.
-
+    `usage`: what the answer cost, where that is known as early. `awaited`: others may wait for this
+    success (`Lease.ramped`), so the dispatcher has to hear of it even if nothing else has changed.
     """
 
     lease: int
@@ -41,6 +42,8 @@ class Reported(msgspec.Struct, frozen=True):
     asked: Asked = Asked()
     began: float = math.inf
     credential: Credential | None = None
+    usage: Usage | None = None
+    awaited: bool = False
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -67,10 +70,14 @@ def report(
         counters=_counted(state.counters, verdict),
         last_request_at=event.at,
         quota=merged(state.quota, event.quota),
-        settled=(*state.settled, event.lease)[-SETTLED_KEPT:],
+        settled=(*state.settled[1 - SETTLED_KEPT :], event.lease),
     )
+    if event.usage is not None:
+        state = book(state, Used(event.lease, event.usage))
     if not verdict.success:
         state = msgspec.structs.replace(state, last_error=plain(event.message))
+    elif not state.cooldowns and not state.level:
+        return state  # well before, and well now
     if event.credential is not None and event.credential != state.spec.credential:
         return state  # of a credential that was replaced meanwhile
     if state.spec.kind == "client":
@@ -86,11 +93,14 @@ def report(
 
 
 def _counted(counters: Counters, verdict: Verdict) -> Counters:
+    if verdict.success:
+        return msgspec.structs.replace(
+            counters, requests=counters.requests + 1, successes=counters.successes + 1
+        )
     return msgspec.structs.replace(
         counters,
         requests=counters.requests + 1,
-        successes=counters.successes + verdict.success,
-        errors=counters.errors + (not verdict.success),
+        errors=counters.errors + 1,
         rate_limits=counters.rate_limits + is_limit(verdict.reason),
     )
 
@@ -108,7 +118,28 @@ def book(state: AccountState, event: Used) -> AccountState:
             cache_read=tokens.cache_read + (usage.cache_read_tokens or 0),
             cache_write=tokens.cache_write + (usage.cache_write_tokens or 0),
         ),
-        booked=(*state.booked, event.lease)[-SETTLED_KEPT:],
+        booked=(*state.booked[1 - SETTLED_KEPT :], event.lease),
+    )
+
+
+def moved(before: AccountState, after: AccountState) -> bool:
+    """Whether something has changed that a choice among accounts depends on.
+
+    Counters are not: the dispatcher counts its leases itself. When a reading was made is not, as
+    long as it says the same.
+    """
+    if (
+        before.spec is not after.spec
+        or before.enabled is not after.enabled
+        or before.cooldowns != after.cooldowns
+    ):
+        return True
+    old, new = before.quota.windows, after.quota.windows
+    if old is new:
+        return False
+    return old.keys() != new.keys() or any(
+        (old[name].utilization, old[name].resets_at) != (window.utilization, window.resets_at)
+        for name, window in new.items()
     )
 
 

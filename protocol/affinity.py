@@ -18,6 +18,9 @@ import msgspec
 CACHE_SECONDS = 300.0
 """How long the upstream keeps a prompt's cache after its last use."""
 
+USED_GRAIN_SECONDS = 1.0
+"""A session that is busy is noted as used once in so long, not with each of its requests."""
+
 SESSIONS_MAX = 10_000
 SHARDS = 128
 
@@ -36,6 +39,12 @@ class Home(msgspec.Struct, frozen=True):
     used_at: float
     stand_in: str = ""
     outage: Outage | None = None
+
+    def noted(self, now: float, seconds: float) -> bool:
+        """Whether that it is used now, by its own account, is known already."""
+        if self.stand_in or self.outage is not None:
+            return False
+        return 0 <= now - self.used_at < min(USED_GRAIN_SECONDS, seconds / 100)
 
     def lost(self, now: float) -> bool:
         """Whether the account was out for longer than a cache lives."""

@@ -6,7 +6,7 @@ sense over all accounts (how many requests each has in flight, which lease comes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -25,7 +25,7 @@ from protocol.leases import (
     Refusal,
     Release,
 )
-from protocol.members import Members, with_account, with_load
+from protocol.members import Members, members_of, with_account, with_load
 from protocol.refusals import INELIGIBLE, exhausted, nobody, shown
 from protocol.request import Route
 from protocol.routing import Choice, Considered, Wish
@@ -49,6 +49,7 @@ __all__ = [
     "released",
     "removed",
     "restrategized",
+    "seen",
 ]
 
 
@@ -116,8 +117,12 @@ def _among(
         end = None if known is None else back_at(state, known, ask, now)
         return routing.outage_of(known, end, tried=name in ask.tried, now=now)
 
-    crowded = [members.candidates[place] for place in members.crowded]
-    over = [c.name for c in crowded if c.name not in passed and c.over(policy.switch_at, ask.at)]
+    over: list[str] = []
+    if members.crowded:
+        crowded = [members.candidates[place] for place in members.crowded]
+        over = [
+            c.name for c in crowded if c.name not in passed and c.over(policy.switch_at, ask.at)
+        ]
     wish = Wish(ask.session, now, ask.at)
     after, arranged = routing.arrange(state.routing, policy, wish, free, outage, over)
     chosen, traffic = arranged.first, state.traffic
@@ -127,14 +132,15 @@ def _among(
         # Nobody is known to be well, so others have waited for this as well.
         rested = known.limited_until
         traffic = ramp.returned(traffic, chosen.name, chosen.in_flight, rested, now)
-    if not at_home:
+    if not at_home and (passed or over):
         missing = out(state, passed, ask, now) + (over if chosen.name not in over else [])
         traffic = ramp.began(traffic, chosen.name, chosen.in_flight, missing, now)
-    opens_at = traffic.opens_at(chosen.name, chosen.in_flight, at_home=at_home)
-    if now < opens_at and now < ask.patient_until:
-        turned = msgspec.structs.replace(state.routing, turn=after.turn)
-        later = msgspec.structs.replace(state, routing=turned, prepared=members)
-        return later, Later(chosen.name)
+    if traffic.ramps and now < ask.patient_until:
+        opens_at = traffic.opens_at(chosen.name, chosen.in_flight, at_home=at_home)
+        if now < opens_at:
+            turned = msgspec.structs.replace(state.routing, turn=after.turn)
+            later = msgspec.structs.replace(state, routing=turned, prepared=members)
+            return later, Later(chosen.name)
     reasons = routing.told(arranged, passed, over, state.accounts)
     ready = msgspec.structs.replace(state, routing=after, traffic=traffic, prepared=members)
     return _lease(ready, known.spec, reasons, now, choice=Choice(arranged, passed))
@@ -164,7 +170,7 @@ def released(state: DispatchState, event: Release) -> DispatchState:
     left = counts.pop(event.account, 0) - 1
     if left > 0:
         counts[event.account] = left
-    prepared = with_load(state.pool(), event.account, counts)
+    prepared = with_load(state.pool(), event.account, counts, state.given)
     return msgspec.structs.replace(state, in_flight=counts, prepared=prepared)
 
 
@@ -173,20 +179,45 @@ def changed(state: DispatchState, event: AccountChanged) -> DispatchState:
     new, known = event.state, state.accounts.get(event.state.name)
     accounts = {**state.accounts, new.name: new}
     gained = 0 if known is None else new.counters.successes - known.counters.successes
+    given = state.given
+    if given.get(new.name, 0) < new.counters.requests:
+        # We have forgotten leases of ours, in a crash; the account has not.
+        given = {**given, new.name: new.counters.requests}
     return msgspec.structs.replace(
         state,
         accounts=accounts,
+        given=given,
         traffic=ramp.succeeded(state.traffic, new.name, gained),
-        prepared=with_account(state.pool(), new, accounts),
+        prepared=with_account(state.pool(), new, accounts, given),
     )
+
+
+def seen(state: DispatchState, published: Iterable[AccountState]) -> DispatchState:
+    """For who looks: the accounts as they have `published` themselves, their counters included.
+
+    Nothing to go on with: a snapshot that is on its way may be older than what is seen here.
+    """
+    news = {
+        new.name: new
+        for new in published
+        if (known := state.accounts.get(new.name)) is not None and known is not new
+    }
+    if not news:
+        return state
+    accounts, switch_at = {**state.accounts, **news}, state.strategy.policy.switch_at
+    prepared = members_of(accounts, state.in_flight, switch_at, state.given)
+    return msgspec.structs.replace(state, accounts=accounts, prepared=prepared)
 
 
 def removed(state: DispatchState, event: AccountRemoved) -> DispatchState:
     """Leases already given run to their end; no new one names this account."""
     accounts = {name: known for name, known in state.accounts.items() if name != event.name}
+    given = {name: count for name, count in state.given.items() if name != event.name}
     kept = routing.forgotten(state.routing, event.name)
     traffic = ramp.forgotten(state.traffic, event.name)
-    return msgspec.structs.replace(state, accounts=accounts, routing=kept, traffic=traffic)
+    return msgspec.structs.replace(
+        state, accounts=accounts, given=given, routing=kept, traffic=traffic
+    )
 
 
 def restrategized(state: DispatchState, strategy: Strategy) -> DispatchState:
@@ -205,20 +236,21 @@ def _lease(
 ) -> tuple[DispatchState, Lease]:
     name, number = spec.name, state.next_lease
     in_flight = {**state.in_flight, name: state.in_flight.get(name, 0) + 1}
-    counted = msgspec.structs.replace(
-        state,
-        in_flight=in_flight,
-        next_lease=number + 1,
-        routing=routing.counted(state.routing, name, spec.requests_per_minute, now),
-    )
+    counted = msgspec.structs.replace(state, in_flight=in_flight, next_lease=number + 1)
     if state.strategy.pool:
+        given = {**state.given, name: state.given.get(name, 0) + 1}
         counted = msgspec.structs.replace(
             counted,
+            given=given,
+            routing=routing.counted(state.routing, name, spec.requests_per_minute, now),
             traffic=ramp.leased(state.traffic, name, now),
-            prepared=with_load(state.pool(), name, in_flight),
+            prepared=with_load(state.pool(), name, in_flight, given),
         )
     told = choice or (Considered(name, "taken", why),)
-    return counted, Lease(number, name, spec.credential, spec.base_url, reasons, told)
+    ramped = bool(state.traffic.ramps) and state.traffic.ramping(name, now)
+    return counted, Lease(
+        number, name, spec.credential, spec.base_url, reasons, told, ramped=ramped
+    )
 
 
 def _pass_through(

@@ -30,12 +30,16 @@ class Strategy(msgspec.Struct, frozen=True):
 class DispatchState(msgspec.Struct, frozen=True):
     """Snapshots by name, requests in flight by name, and the next lease's number.
 
+    `given`: leases by name since the start; more than the account's own count by what is in flight
+    and what was never answered.
+
     A lease below `first_lease` was given by a life whose state is lost: it is not counted here.
     """
 
     strategy: Strategy
     accounts: dict[str, AccountState] = {}
     in_flight: dict[str, int] = {}
+    given: dict[str, int] = {}
     next_lease: int = 1
     first_lease: int = 1
     routing: Routing = Routing()
@@ -48,7 +52,7 @@ class DispatchState(msgspec.Struct, frozen=True):
         known, switch_at = self.prepared, self.strategy.policy.switch_at
         if known is not None and known.made_from(self.accounts, self.in_flight, switch_at):
             return known
-        return members_of(self.accounts, self.in_flight, switch_at)
+        return members_of(self.accounts, self.in_flight, switch_at, self.given)
 
     def members(self) -> tuple[AccountState, ...]:
         """The configured accounts, first choice first: by priority, ties by configuration order."""

@@ -56,6 +56,8 @@ def choose(
     """`dispatch.choose`, for requests that may have to wait for the egress."""
     if not state.strategy.pool or ask.route is Route.OTHER:
         return dispatch.choose(state, ask, now)
+    if not state.egress and not ask.after_burst and not state.pool().closely:
+        return dispatch.choose(state, ask, now)  # nobody rests, so there is no evidence of any
     tried = _base_urls(state, ask.tried)
     if ask.after_burst:
         for base_url in tried:

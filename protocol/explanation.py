@@ -6,7 +6,6 @@ All moments are milliseconds after the request's arrival, all lengths millisecon
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 import msgspec
@@ -16,9 +15,6 @@ from protocol.routing import Considered
 
 STEPS_MAX = 64
 """Of one request: half of them its first, half its last. A hundred accounts may all be tried."""
-
-KEPT_MAX = 1000
-"""Requests whose explanation is kept."""
 
 
 class Choice(msgspec.Struct, frozen=True, tag="choice", tag_field="step"):
@@ -123,60 +119,3 @@ def spent(steps: Iterable[Step], body: float, total: float) -> Spent:
         round(delivering, 3),
         round(max(total - known, 0.0), 3),
     )
-
-
-class Explanations:
-    """The newest explained requests by id; of two with the same id (clients may name theirs), the
-    newer.
-
-    Accounts and reasons are the same again and again, so they are kept once: a thousand requests
-    among a hundred accounts would be a hundred thousand of them.
-    """
-
-    def __init__(self, limit: int = KEPT_MAX) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[str, Explained] = OrderedDict()
-        self._entries: dict[Considered, Considered] = {}
-        self._lists: dict[tuple[Considered, ...], tuple[Considered, ...]] = {}
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def add(self, explained: Explained) -> None:
-        """Keeps it, and forgets the oldest where there are too many."""
-        explanation = explained.explanation
-        shared = msgspec.structs.replace(
-            explanation, steps=tuple(self._sharing(step) for step in explanation.steps)
-        )
-        name = explained.line.request_id
-        self._kept[name] = msgspec.structs.replace(explained, explanation=shared)
-        self._kept.move_to_end(name)
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-        if len(self._lists) > 2 * self._limit:
-            self._forget_unused()
-
-    def find(self, request_id: str) -> Explained | None:
-        """The request of that id, if it is among the newest."""
-        return self._kept.get(request_id)
-
-    def _sharing(self, step: Step) -> Step:
-        if not isinstance(step, Choice) or not step.considered:
-            return step
-        known = self._lists.get(step.considered)
-        if known is None:
-            known = tuple(self._entries.setdefault(entry, entry) for entry in step.considered)
-            self._lists[known] = known
-        return msgspec.structs.replace(step, considered=known)
-
-    def _forget_unused(self) -> None:
-        """What no kept request uses any more would otherwise stay for good."""
-        used = {
-            step.considered: step.considered
-            for explained in self._kept.values()
-            for step in explained.explanation.steps
-            if isinstance(step, Choice)
-        }
-        # At the limit all of it may be in use, by requests of several choices each.
-        self._lists = used if len(used) <= self._limit else {}
-        self._entries = {entry: entry for considered in used for entry in considered}

@@ -16,6 +16,7 @@ class Lease(msgspec.Struct, frozen=True):
     `credential` None means the client's own. `reasons` says why this account, for people.
     `after_burst`: if this attempt meets a short limit too, it is the egress's (`protocol.egress`).
     `waited_for`: the account in whose ramp the request waited (`protocol.ramp`), else empty.
+    `ramped`: the account is in its ramp, so others may wait for the success of this attempt.
     """
 
     id: int
@@ -26,16 +27,18 @@ class Lease(msgspec.Struct, frozen=True):
     choice: Choice | tuple[Considered, ...] = ()
     after_burst: bool = False
     waited_for: str = ""
+    ramped: bool = False
 
     @property
     def considered(self) -> tuple[Considered, ...]:
         """`reasons` as data, with every account there was; worked out when it is asked for."""
-        choice = self.choice
-        known = choice.considered() if isinstance(choice, Choice) else choice
-        return (
-            *known,
-            *([Considered(self.waited_for, "waited", "ramp")] if self.waited_for else []),
-        )
+        return everybody(self.choice, self.waited_for)
+
+
+def everybody(choice: Choice | tuple[Considered, ...], waited_for: str) -> tuple[Considered, ...]:
+    """Every account that there was in a choice, and the one that the request had waited for."""
+    known = choice.considered() if isinstance(choice, Choice) else choice
+    return (*known, Considered(waited_for, "waited", "ramp")) if waited_for else known
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -57,11 +57,14 @@ def members_of(
     accounts: Mapping[str, AccountState],
     in_flight: Mapping[str, int],
     switch_at: Mapping[str, float],
+    given: Mapping[str, int],
 ) -> Members:
-    """Worked out from the start."""
+    """Worked out from the start. `given` counts the leases of each since the start."""
     configured = [known for known in accounts.values() if known.spec.kind != "client"]
     states = tuple(sorted(configured, key=lambda s: s.place))
-    candidates = tuple(_candidate(s, in_flight.get(s.name, 0)) for s in states)
+    candidates = tuple(
+        _candidate(s, in_flight.get(s.name, 0), given.get(s.name, 0)) for s in states
+    )
     return Members(
         accounts,
         in_flight,
@@ -76,15 +79,22 @@ def members_of(
 
 
 def with_account(
-    members: Members, known: AccountState, accounts: Mapping[str, AccountState]
+    members: Members,
+    known: AccountState,
+    accounts: Mapping[str, AccountState],
+    given: Mapping[str, int],
 ) -> Members:
-    """One snapshot is new; `accounts` has it already."""
+    """One snapshot is new; `accounts` has it already, and `given` what it says."""
     place = members.places.get(known.name)
     if place is None and known.spec.kind == "client":
         return msgspec.structs.replace(members, accounts=accounts)
     if place is None or members.states[place].spec is not known.spec:
-        return members_of(accounts, members.in_flight, members.switch_at)
-    candidate = _candidate(known, members.candidates[place].in_flight)
+        return members_of(accounts, members.in_flight, members.switch_at, given)
+    before, requests = members.candidates[place], given.get(known.name, 0)
+    if known.quota is members.states[place].quota:
+        candidate = before.loaded(before.in_flight, requests)
+    else:
+        candidate = _candidate(known, before.in_flight, requests)
     return msgspec.structs.replace(
         members,
         accounts=accounts,
@@ -95,24 +105,26 @@ def with_account(
     )
 
 
-def with_load(members: Members, name: str, in_flight: Mapping[str, int]) -> Members:
-    """What `name` has in flight has changed; `in_flight` says so already."""
+def with_load(
+    members: Members, name: str, in_flight: Mapping[str, int], given: Mapping[str, int]
+) -> Members:
+    """What `name` has in flight has changed; `in_flight` and `given` say so already."""
     place = members.places.get(name)
     candidates = members.candidates
     if place is not None:
-        loaded = candidates[place].loaded(in_flight.get(name, 0))
+        loaded = candidates[place].loaded(in_flight.get(name, 0), given.get(name, 0))
         candidates = _replaced(candidates, place, loaded)
     return msgspec.structs.replace(members, in_flight=in_flight, candidates=candidates)
 
 
-def _candidate(account: AccountState, in_flight: int) -> Candidate:
+def _candidate(account: AccountState, in_flight: int, given: int) -> Candidate:
     # A window without a reset never ends by itself.
     windows = {
         name: (window.utilization, math.inf if window.resets_at is None else window.resets_at)
         for name, window in account.quota.windows.items()
         if window.utilization is not None
     }
-    return routing.candidate(account, in_flight, windows)
+    return routing.candidate(account, in_flight, given, windows)
 
 
 def _look_closely(account: AccountState) -> bool:

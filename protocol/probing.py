@@ -257,7 +257,12 @@ def _first(state: DispatchState, free: list[AccountState], epoch: float) -> list
         return []
     policy = state.strategy.policy
     candidates = [
-        routing.candidate(account, state.in_flight.get(account.name, 0), _running(account, epoch))
+        routing.candidate(
+            account,
+            state.in_flight.get(account.name, 0),
+            state.given.get(account.name, 0),
+            _running(account, epoch),
+        )
         for account in free
     ]
     _, order = strategies.ranked(

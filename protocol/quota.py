@@ -9,6 +9,7 @@ they come. Nothing here raises, whatever the headers are: a value that cannot be
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -130,6 +131,12 @@ _RFC_3339 = re.compile(
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 
+_FORMS = (
+    (_UNIFIED, _UNIFIED_FIELD, ""),
+    (_KEY, _KEY_FIELD, ""),
+    (_PRIORITY, _KEY_FIELD, "priority-"),
+)
+
 # Look like windows by their last word, but measure offers and budgets, not what may be used.
 _NO_WINDOWS = ("grace", "slow", "period", "overage-period")
 
@@ -147,14 +154,14 @@ def read(headers: Headers, now: float, source: Source = "response") -> Quota:
     keys: dict[str, dict[str, str]] = {}
     overall: dict[str, str] = {}
     for name, value in _texts(headers).items():
-        if name.startswith(_UNIFIED):
-            rest = name.removeprefix(_UNIFIED)
-            if not _note(unified, _UNIFIED_FIELD.fullmatch(rest), "", value):
-                overall[rest] = value
-        elif name.startswith(_KEY):
-            _note(keys, _KEY_FIELD.fullmatch(name.removeprefix(_KEY)), "", value)
-        elif name.startswith(_PRIORITY):
-            _note(keys, _KEY_FIELD.fullmatch(name.removeprefix(_PRIORITY)), "priority-", value)
+        place = _place(name)
+        if place is None:
+            continue
+        form, window, field = place
+        if not window:
+            overall[field] = value
+        else:
+            (unified if form == _UNIFIED else keys).setdefault(window, {})[field] = value
     claim = _word(overall.get("representative-claim"))
     if claim is not None:
         _complete(unified, _CLAIMED_WINDOW.get(claim, claim), overall)
@@ -173,16 +180,27 @@ def _texts(headers: Headers) -> dict[str, str]:
     return found
 
 
-def _note(
-    windows: dict[str, dict[str, str]], field: re.Match[str] | None, prefix: str, value: str
-) -> bool:
-    """Files one field under its window; False if that is no window's."""
-    if field is None or not _NAME.fullmatch(prefix + field[1]):
+@functools.lru_cache(maxsize=256)  # an upstream has some twenty names, again in each answer
+def _place(name: str) -> tuple[str, str, str] | None:
+    """The form of a header by its name, the window that it is about, and which field of it.
+
+    Window "": about the account as a whole. None: about nothing that is read here.
+    """
+    for form, pattern, prefix in _FORMS:
+        if not name.startswith(form):
+            continue
+        rest = name.removeprefix(form)
+        field = pattern.fullmatch(rest)
+        if field is not None and _is_window(field[1], prefix):
+            return form, prefix + field[1], field[2]
+        return (form, "", rest) if form == _UNIFIED else None
+    return None
+
+
+def _is_window(name: str, prefix: str) -> bool:
+    if not _NAME.fullmatch(prefix + name):
         return False
-    if any(field[1] == other or field[1].startswith(other + "-") for other in _NO_WINDOWS):
-        return False
-    windows.setdefault(prefix + field[1], {})[field[2]] = value
-    return True
+    return not any(name == other or name.startswith(other + "-") for other in _NO_WINDOWS)
 
 
 def _complete(windows: dict[str, dict[str, str]], claimed: str, overall: Mapping[str, str]) -> None:

@@ -59,6 +59,11 @@ class Traffic(msgspec.Struct, frozen=True):
     newest: Mapping[str, float] = {}
     ramps: Mapping[str, Ramp] = {}
 
+    def ramping(self, name: str, now: float) -> bool:
+        """Whether an account is in its ramp."""
+        ramp = self.ramps.get(name)
+        return ramp is not None and now - ramp.since < RAMP_SECONDS
+
     def opens_at(self, name: str, in_flight: int, *, at_home: bool = False) -> float:
         """From when on an account may start one request more; in the past without a ramp.
 

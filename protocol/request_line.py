@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
+
 import msgspec
 
 # Controls, the line ends of Unicode, and halves of characters, which no encoder takes.
@@ -10,6 +13,9 @@ CONTROL_CHARACTERS = dict.fromkeys(
 )
 TEXT_MAX = 300
 """Characters kept of a field that a client or an upstream wrote."""
+
+
+_encoder = msgspec.json.Encoder()
 
 
 class RequestLine(msgspec.Struct, frozen=True):
@@ -45,11 +51,31 @@ class RequestLine(msgspec.Struct, frozen=True):
     error_type: str | None = None
 
 
+_decoder = msgspec.json.Decoder(RequestLine)
+
+
 def plain(text: str | None) -> str | None:
     """`text` fit for one line of a log: no control characters, bounded (`reliability.md` X4)."""
-    if text is None:
-        return None
+    if text is None or (text.isascii() and text.isprintable() and len(text) <= TEXT_MAX):
+        return text
     return text[:TEXT_MAX].translate(CONTROL_CHARACTERS)
+
+
+def decode_line(encoded: bytes) -> RequestLine:
+    """The line again, as it was written."""
+    return _decoder.decode(encoded)
+
+
+def timestamp(at: float) -> str:
+    """Epoch seconds as RFC 3339 UTC, to the millisecond."""
+    seconds, rest = divmod(round(at * 1_000_000), 1_000_000)
+    return f"{_second(seconds)}{rest // 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=4)  # the requests of one second share it
+def _second(seconds: int) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="seconds").removesuffix("+00:00") + "."
 
 
 def encode_line(line: RequestLine) -> bytes:
@@ -58,7 +84,7 @@ def encode_line(line: RequestLine) -> bytes:
     JSON escapes what lies below 0x20; the line ends above it are masked here.
     """
     try:
-        encoded = msgspec.json.encode(line)
+        encoded = _encoder.encode(line)
     except UnicodeEncodeError:  # half a character: a line is never lost for it
         fields = msgspec.structs.asdict(line).items()
         texts = {name: plain(value) for name, value in fields if isinstance(value, str)}

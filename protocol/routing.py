@@ -103,7 +103,9 @@ class Choice(msgspec.Struct, frozen=True):
         return "switch_at" if over else "order"
 
 
-def candidate(account: AccountState, in_flight: int, windows: Windows = NO_WINDOWS) -> Candidate:
+def candidate(
+    account: AccountState, in_flight: int, given: int, windows: Windows = NO_WINDOWS
+) -> Candidate:
     """An account that could serve now, as the strategies see it."""
     spec = account.spec
     return Candidate(
@@ -112,7 +114,7 @@ def candidate(account: AccountState, in_flight: int, windows: Windows = NO_WINDO
         spec.order,
         spec.weight,
         in_flight,
-        account.counters.requests,
+        given,
         windows,
     )
 
@@ -141,6 +143,8 @@ def arrange(
     if home is not None and kept is not None:
         why = "session" if kept.name == home.account else "stand_in"
         arranged = Arranged(kept, why, candidates, policy, routing.turn, wish.epoch)
+        if why == "session" and home.noted(wish.now, policy.affinity_seconds):
+            return routing, arranged
     else:
         routing, arranged = _by_strategy(routing, policy, wish, candidates, over)
     chosen = arranged.first.name
@@ -173,6 +177,8 @@ def _kept(
     home: Home, wish: Wish, candidates: Sequence[Candidate], over: Collection[str]
 ) -> Candidate | None:
     """The session's account, unless one of its priority or a better has more left (`switch_at`)."""
+    if not over and not home.stand_in:
+        return next((c for c in candidates if c.name == home.account), None)
     known = {c.name: c for c in candidates if c.name in (home.account, home.stand_in)}
 
     def serves(name: str) -> bool:
@@ -248,6 +254,8 @@ def told(
     """
     first = arranged.first
     texts = [_TOLD_TAKEN.get(arranged.why, arranged.why)]
+    if not passed and not over:
+        return (texts[0],)
     whys = {name: why for name, why in passed.items() if why in _TOLD}
     if over:
         whys.update((name, "switch_at") for name in over if name != first.name)

@@ -38,18 +38,18 @@ class Candidate(msgspec.Struct, frozen=True):
     order: int = 0
     weight: int = 1
     in_flight: int = 0
-    requests_since_start: int = 0
+    requests_since_start: int = 0  # those in flight included
     windows: Windows = NO_WINDOWS
 
-    def loaded(self, in_flight: int) -> Candidate:
-        """The same with so many requests in flight."""
+    def loaded(self, in_flight: int, requests: int) -> Candidate:
+        """The same with so many requests in flight, and so many since the start."""
         return Candidate(
             self.name,
             self.priority,
             self.order,
             self.weight,
             in_flight,
-            self.requests_since_start,
+            requests,
             self.windows,
         )
 

@@ -5,7 +5,6 @@ An actor that crashes over a question is asked again: its mailbox and its last s
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from protocol.config import Refresh
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.egress import EgressLimited
 from protocol.errors import Problem
-from protocol.quota import read
+from protocol.quota_readings import Readings
 from protocol.ramp import RAMP_SECONDS
 from protocol.request import Headers
 from protocol.secrets import scrub
@@ -75,6 +74,7 @@ class Ports(msgspec.Struct, frozen=True):
     random: random.Random
     refresh: Mailbox[RefreshMessage]
     refresh_policy: Callable[[], Refresh]
+    readings: Readings = msgspec.field(default_factory=Readings)
     dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
     foreign: Foreign | None = None
     trace: AttemptTrace | None = None
@@ -90,7 +90,7 @@ class Ports(msgspec.Struct, frozen=True):
     def write_line(self, record: Record) -> None:
         """The journal is the one receiver that may lose a message; it never delays a request."""
         try:
-            taken = self.journal.tell_nowait(record.explained())
+            taken = self.journal.tell_nowait(record.over())
         except AskFailed:
             taken = False  # the program is stopping and the journal has gone before this request
         if not taken:
@@ -110,6 +110,7 @@ class Desk:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._patience = RAMP_SECONDS
+        self._success: Reported | None = None  # to be told with what the answer cost
         self._unsent: list[tuple[Mailbox[AccountMessage], Reported | Used]] = []
 
     async def acquire(self, ask: Acquire) -> Lease | Refusal:
@@ -158,10 +159,15 @@ class Desk:
 
     async def release(self, lease: Lease) -> None:
         """Gives a lease back, also while the request is being cancelled."""
+        success, self._success = self._success, None
+        if success is not None:
+            self._tell(lease, success)
         message = Release(lease.id, lease.account)
-        with contextlib.suppress(AskFailed):
+        try:
             if not self._unsent and self._ports.dispatcher.tell_nowait(message):
                 return
+        except AskFailed:
+            return  # the program is stopping
         with trio.CancelScope(shield=True, deadline=trio.current_time() + TELL_SECONDS):
             try:
                 await self._ports.dispatcher.tell(message)
@@ -184,7 +190,7 @@ class Desk:
                 now,
                 failed.status,
                 scrub(failed.detail)[:200],
-                read(failed.headers, now),
+                self._ports.readings.read_anew(lease.account, failed.headers, now),
                 asked=tried.asked,
                 began=tried.began,
                 credential=lease.credential,
@@ -204,9 +210,19 @@ class Desk:
                 return  # the program is stopping
 
     def report_success(
-        self, lease: Lease, status: int, headers: Headers = (), tried: Tried = Tried()
+        self,
+        lease: Lease,
+        status: int,
+        headers: Headers = (),
+        tried: Tried = Tried(),
+        *,
+        whole: bool = False,
     ) -> None:
-        """Told at the answer's head; when there is no room, at its end: no stream waits for it."""
+        """Told at the answer's head; when there is no room, at its end: no stream waits for it.
+
+        `whole`: the answer's end is near, so it may be told together with what it cost. Not where
+        others wait for this success.
+        """
         now = self._ports.wall_clock()
         event = Reported(
             lease.id,
@@ -214,16 +230,25 @@ class Desk:
             now,
             status,
             "",
-            read(headers, now),
+            self._ports.readings.read(lease.account, lease.credential, headers, now),
             asked=tried.asked,
             began=tried.began,
             credential=lease.credential,
+            awaited=lease.ramped,
         )
-        self._tell(lease, event)
+        if whole and not lease.ramped:
+            self._success = event
+        else:
+            self._tell(lease, event)
 
     def report_usage(self, lease: Lease, usage: Usage) -> None:
         """Told when the attempt is over, before its lease is given back."""
-        self._tell(lease, Used(lease.id, usage))
+        success = self._success
+        if success is not None and success.lease == lease.id:
+            self._success = None
+            self._tell(lease, msgspec.structs.replace(success, usage=usage))
+        else:
+            self._tell(lease, Used(lease.id, usage))
 
     def _tell(self, lease: Lease, event: Reported | Used) -> None:
         mailbox = self._ports.account(lease.account)

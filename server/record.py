@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import datetime
+import functools
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import trio
 
-from protocol.explanation import Explained
 from protocol.identity import client_credential
 from protocol.peek import Peek
-from protocol.request import RequestHead, Route
-from protocol.request_line import RequestLine, plain
+from protocol.request import ALIAS_PREFIX, RequestHead, Route
+from protocol.request_line import RequestLine, encode_line, plain, timestamp
 from protocol.secrets import scrub
+from protocol.told import Ended, milliseconds
 from protocol.usage import Usage, UsageMeter
 from server.trace import Trace
+
+_PATHS = frozenset(
+    prefix + path
+    for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions")
+    for prefix in ("", ALIAS_PREFIX)
+)
+"""Of nearly all requests. Nobody has written a credential into one of these."""
+
+
+SHORT = 128
+"""Bytes of a header's value that is worth remembering as text."""
 
 
 class Record:
@@ -45,7 +56,7 @@ class Record:
         self.error_type: str | None = None
         self.served_model: str | None = None
         self.usage = Usage()
-        self.trace = Trace()
+        self.trace = Trace(self.began)
 
     def ended(self, terminal: str, status: int | None = None) -> None:
         """How it ended; a status that the client already saw stays."""
@@ -85,45 +96,58 @@ class Record:
         self.usage = usage or Usage()
         return usage
 
-    def explained(self) -> Explained:
-        """The line and how it came to it, as things stand."""
-        return Explained(self.line(), self.trace.explanation())
-
-    def line(self) -> RequestLine:
-        """The line, as things stand."""
+    def over(self) -> Ended:
+        """The line and how it came to it, for the journal."""
         now = trio.current_time()
-        head = self.head
+        return Ended(self.request_id, encode_line(self.line(now)), self.trace.told(now))
+
+    def line(self, now: float | None = None) -> RequestLine:
+        """The line, as things stand."""
+        if now is None:
+            now = trio.current_time()
+        head, path = self.head, self.head.path
         first = self.first_byte_at
+        usage, served_by = self.usage, self.account or self.provider
+        # By position: names are looked up one by one, and there are as many as lines have fields.
         return RequestLine(
-            at=datetime.datetime.fromtimestamp(self.at, datetime.UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
-            request_id=self.request_id,
-            method=plain(head.method) or "",
-            path=plain(scrub(head.path)) or "",
-            dialect="openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
-            model=plain(self.asked.model),
-            served_model=plain(self.served_model or self.asked.model)
-            if self.account or self.provider
-            else None,
-            account=self.account,
-            provider=self.provider,
-            client=plain(head.text(b"user-agent")),
-            session=plain(head.text(b"x-claude-code-session-id")),
-            agent=plain(head.text(b"x-claude-code-agent-id")),
-            status=self.status,
-            attempts=self.attempts,
-            stream=self.asked.stream,
-            terminal=self.terminal,
-            ms_total=round((now - self.began) * 1000, 3),
-            ms_first_byte=None if first is None else round((first - self.began) * 1000, 3),
-            ms_queue=round(self.queued * 1000, 3),
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            cache_read_tokens=self.usage.cache_read_tokens,
-            cache_write_tokens=self.usage.cache_write_tokens,
-            reason=plain(self.reason),
-            error_type=plain(self.error_type),
+            timestamp(self.at),
+            self.request_id,
+            plain(head.method) or "",
+            path if path in _PATHS else plain(scrub(path)) or "",
+            "openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
+            plain(self.asked.model),
+            plain(self.served_model or self.asked.model) if served_by else None,
+            self.account,
+            self.provider,
+            _shown(head.header(b"user-agent")),
+            _shown(head.header(b"x-claude-code-session-id")),
+            _shown(head.header(b"x-claude-code-agent-id")),
+            self.status,
+            self.attempts,
+            self.asked.stream,
+            self.terminal,
+            milliseconds(now - self.began),
+            None if first is None else milliseconds(first - self.began),
+            milliseconds(self.queued),
+            self.bytes_in,
+            self.bytes_out,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            None,  # cost_usd
+            plain(self.reason),
+            plain(self.error_type),
         )
+
+
+def _shown(value: bytes | None) -> str | None:
+    """A header's value, fit for a line."""
+    if value is None:
+        return None
+    return _short(value) if len(value) <= SHORT else plain(value.decode("latin-1"))
+
+
+@functools.lru_cache(maxsize=128)  # a client sends the same with each request
+def _short(value: bytes) -> str | None:
+    return plain(value.decode("latin-1"))

@@ -253,7 +253,9 @@ class _Relay:
 
     def _good(self, lease: Lease, response: UpstreamResponse, tried: Tried) -> None:
         self._record.status = response.status
-        self._desk.report_success(lease, response.status, response.headers, tried)
+        self._desk.report_success(
+            lease, response.status, response.headers, tried, whole=not self._record.asked.stream
+        )
 
     async def _follow(self, ask: Acquire, lease: Lease, failed: Failed) -> Lease | Refusal | None:
         """Who is next after a failure; None when this answer, or the first, is the client's."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +32,9 @@ from protocol.quota import Quota, Window
 from protocol.secrets import Secret
 from protocol.usage import Usage
 from protocol.verdict import SUCCESS, judge
+from supervisor.child import ChildSpec, GroupSpec
 from tests.actors.living import living
+from tests.supervisor.actors import supervised
 
 SPEC = AccountSpec("a", "api_key", Credential(Secret("key-of-a"), bearer=False), "https://x")
 LIMIT = judge(429, ((b"retry-after", b"30"),))
@@ -103,17 +107,95 @@ async def test_a_bench_counts_from_the_moment_of_the_report(
     assert state.available_at(100.0) == pytest.approx(130.0)
 
 
-async def test_every_change_is_pushed_and_nothing_else(
+def answered(lease: int, used: float, at: float = 1e9, **more: Any) -> Reported:
+    """A success whose headers say how much is used of the five hours."""
+    quota = Quota({"5h": Window(used, "allowed", 2e9, at)})
+    return Reported(lease, SUCCESS, at, 200, "", quota, **more)
+
+
+async def test_only_what_a_choice_depends_on_is_pushed_and_all_is_published(
     autojump_clock: object, scene: Scene
 ) -> None:
     scene.snapshots()
-    await scene.mailbox.tell(reported(1, SUCCESS))
-    await scene.mailbox.tell(reported(1, SUCCESS))  # the same lease: nothing new
+    await scene.mailbox.tell(answered(1, 0.25))
     await wait_all_tasks_blocked()
-    assert [state.counters.requests for state in scene.snapshots()] == [1]
+    assert [state.counters.requests for state in scene.snapshots()] == [1], "the quota is new"
+    await scene.mailbox.tell(answered(2, 0.25, at=1e9 + 5))
+    await scene.mailbox.tell(answered(2, 0.25, at=1e9 + 5))  # the same lease: nothing new
+    await wait_all_tasks_blocked()
+    assert scene.snapshots() == []
+    published = scene.mailbox.published
+    assert isinstance(published, AccountState)
+    assert published.counters.requests == 2
+    assert published.quota.windows["5h"].read_at == 1e9 + 5
     await scene.mailbox.tell(PublishYourself())
     await wait_all_tasks_blocked()
-    assert [state.counters.requests for state in scene.snapshots()] == [1]
+    assert scene.snapshots() == [published]
+
+
+async def test_a_success_that_others_wait_for_is_pushed_with_nothing_else_new(
+    autojump_clock: object, scene: Scene
+) -> None:
+    """The dispatcher counts it for the account's ramp."""
+    scene.snapshots()
+    await scene.mailbox.tell(Reported(1, SUCCESS, 1e9, 200, "", awaited=True))
+    await wait_all_tasks_blocked()
+    assert [state.counters.successes for state in scene.snapshots()] == [1]
+
+
+async def test_of_changes_that_come_together_one_snapshot_tells(
+    autojump_clock: object, scene: Scene
+) -> None:
+    scene.snapshots()
+    for lease in range(1, 20):
+        scene.mailbox.tell_nowait(answered(lease, lease / 100))
+    await wait_all_tasks_blocked()
+    (state,) = scene.snapshots()
+    assert state.counters.requests == 19
+    assert state.quota.windows["5h"].utilization == 0.19
+
+
+async def test_who_asks_among_others_is_answered_when_the_dispatcher_knows(
+    autojump_clock: object,
+) -> None:
+    """More is waiting behind the question; that must not put its snapshot off."""
+    scene = Scene()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(scene.mailbox.ask, Report(reported(1)), timeout=1))
+        await wait_all_tasks_blocked()
+        for lease in range(2, 5):
+            scene.mailbox.tell_nowait(answered(lease, 0.5))
+        async with living(scene.actor.run, scene.mailbox):
+            told = [state.counters.requests for state in scene.snapshots()]
+    assert told == [0, 1, 4]
+
+
+async def test_what_was_owed_to_the_dispatcher_in_a_crash_is_told_by_the_next_life(
+    autojump_clock: object,
+) -> None:
+    """Messages that came together are one snapshot; a crash before it loses none of them."""
+    scene = Scene()
+
+    class Fragile(AccountActor):
+        def _step(self, state: AccountState, message: AccountMessage) -> AccountState:
+            if isinstance(message, Reported) and message.lease == 3 and not crashed:
+                crashed.append(True)
+                raise RuntimeError("in the middle of them")
+            return super()._step(state, message)
+
+    crashed: list[bool] = []
+    scene.actor = Fragile(SPEC, scene.dispatcher, lambda: scene.policy)
+    account = ChildSpec("account/a", scene.actor.run, scene.mailbox, redeliver=True)
+    async with supervised(GroupSpec("accounts", "one_for_one", (account,))):
+        scene.snapshots()
+        for lease in range(1, 6):
+            scene.mailbox.tell_nowait(answered(lease, lease / 100))
+        await trio.sleep(5)
+        told = [state.counters.requests for state in scene.snapshots()]
+    assert crashed
+    assert told == [2, 5], (
+        "what it had done, at its new start; then the third once more, and the rest"
+    )
 
 
 async def test_a_repeated_report_is_confirmed_too(autojump_clock: object, scene: Scene) -> None:
@@ -156,17 +238,30 @@ async def test_the_next_life_knows_the_bench_and_which_reports_counted(
         assert scene.snapshots() == [], "asked again after the crash: it had counted already"
 
 
-async def test_a_usage_counts_once_over_all_lives_and_is_pushed(autojump_clock: object) -> None:
+async def test_a_usage_counts_once_over_all_lives(autojump_clock: object) -> None:
     scene = Scene()
     for incarnation in (1, 2):
         async with living(scene.actor.run, scene.mailbox, scene.snapshot, incarnation=incarnation):
             await scene.mailbox.tell(Used(5, Usage(10, 20)))
             await wait_all_tasks_blocked()
-    assert [state.tokens for state in scene.snapshots()] == [
-        Tokens(),
-        Tokens(10, 20),
-        Tokens(10, 20),
-    ]
+    assert [state.tokens for state in scene.snapshots()] == [Tokens(), Tokens(10, 20)], (
+        "at each start"
+    )
+    assert scene.snapshot.state is not None
+    assert scene.snapshot.state.tokens == Tokens(10, 20)
+
+
+async def test_a_success_and_what_it_cost_may_come_as_one(
+    autojump_clock: object, scene: Scene
+) -> None:
+    both = Reported(5, SUCCESS, 1e9, 200, "", usage=Usage(10, 20))
+    await scene.mailbox.tell(both)
+    await scene.mailbox.tell(both)
+    await scene.mailbox.tell(Used(5, Usage(10, 20)))  # the same once more, apart
+    await wait_all_tasks_blocked()
+    state = scene.snapshot.state
+    assert state is not None
+    assert (state.counters.successes, state.tokens) == (1, Tokens(10, 20))
 
 
 async def test_a_life_that_starts_clean_has_the_newest_credential(autojump_clock: object) -> None:

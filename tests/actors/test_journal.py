@@ -17,14 +17,16 @@ from actors.journal import BATCH_LINES_MAX, KEPT_LINES, JournalActor
 from actors.mailbox import Mailbox
 from actors.messages import (
     DebugLine,
+    Ended,
     Explain,
-    Explained,
     Flush,
     JournalMessage,
     Recent,
     RequestLine,
 )
-from protocol.explanation import Explanation, Pause
+from protocol.explanation import Pause
+from protocol.request_line import encode_line
+from protocol.told import Told
 from tests.actors.living import living
 from tests.kit.memory_disk import MemoryDisk
 
@@ -151,16 +153,16 @@ async def test_lost_lines_of_the_debug_log_are_no_lost_request_lines(
 async def test_an_explained_line_is_written_and_its_explanation_kept_in_memory(
     autojump_clock: object, scene: Scene
 ) -> None:
-    explanation = Explanation((Pause(1.0, 2.0, "max_wait"),))
+    steps = (Pause(1.0, 2.0, "max_wait"),)
     line = RequestLine("2026-03-10T00:00:00Z", "a", "POST", "/v1/x")
-    await scene.mailbox.tell(Explained(line, explanation))
+    await scene.mailbox.tell(Ended("a", encode_line(line), Told(0.0, 1.0, steps=steps)))
     await scene.write("b")
     assert scene.written() == ["a", "b"]
     assert b"max_wait" not in b"".join(scene.disk.files.values())
     assert [one.request_id for one in await scene.mailbox.ask(Recent(), timeout=1)] == ["b", "a"]
     found = await scene.mailbox.ask(Explain("a"), timeout=1)
     assert found is not None
-    assert found.explanation == explanation
+    assert found.explanation.steps == steps
     assert await scene.mailbox.ask(Explain("b"), timeout=1) is None
 
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.mailbox import AskTimeout, Mailbox
+from actors.mailbox import IN_A_ROW, AskTimeout, Mailbox
 from tests.actors.echo import Double, Message, Note, serve
 
 
@@ -103,6 +103,78 @@ async def test_a_receive_that_runs_out_of_time_loses_nothing(
             with trio.move_on_after(0.5):
                 received.append((await inbox.receive()).message)
     assert received == [Note(str(number)) for number in range(20)]
+
+
+async def test_what_waits_is_read_in_one_step_of_the_reader() -> None:
+    mailbox: Mailbox[Message] = Mailbox("echo")
+    for number in range(40):
+        mailbox.tell_nowait(Note(str(number)))
+    inbox = mailbox.open_inbox()
+    order: list[str] = []
+
+    async def read() -> None:
+        order.extend([(await inbox.receive()).message.text for _ in range(40)])  # type: ignore[union-attr]
+
+    async def other() -> None:
+        order.append("other")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        nursery.start_soon(other)
+    assert order.index("other") in (0, 40)
+    order.remove("other")
+    assert order == [str(number) for number in range(40)]
+
+
+async def test_a_reader_who_never_catches_up_gives_others_their_turn() -> None:
+    mailbox: Mailbox[Message] = Mailbox("echo")
+    inbox = mailbox.open_inbox()
+    read = 0
+
+    async def drown() -> None:
+        nonlocal read
+        while True:  # noqa: ASYNC913 - that is what is tested
+            mailbox.tell_nowait(Note("one more"))
+            await inbox.receive()
+            read += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drown)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        assert 0 < read <= 3 * IN_A_ROW
+        nursery.cancel_scope.cancel()
+    assert mailbox.depth == 1, "cancelled, it left in the queue what it had not read"
+
+
+async def test_whether_more_comes_at_once_is_known() -> None:
+    mailbox: Mailbox[Message] = Mailbox("echo", capacity=2 * IN_A_ROW)
+    inbox = mailbox.open_inbox()
+    for _ in range(IN_A_ROW + 1):
+        mailbox.tell_nowait(Note(""))
+    more = []
+    for _ in range(IN_A_ROW + 1):
+        await inbox.receive()
+        more.append(inbox.more)
+    assert more == [*[True] * (IN_A_ROW - 1), False, False], "not when others have their turn first"
+
+
+async def test_senders_get_room_in_the_order_in_which_they_came(
+    autojump_clock: MockClock,
+) -> None:
+    """Also before one who comes when there is room, but who would overtake them."""
+    mailbox: Mailbox[Message] = Mailbox("echo", capacity=1)
+    inbox = mailbox.open_inbox()
+    await mailbox.tell(Note("0"))
+    texts: list[str] = []
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 4):
+            nursery.start_soon(mailbox.tell, Note(str(number)))
+            await wait_all_tasks_blocked()
+        for _ in range(4):
+            texts.append((await inbox.receive()).message.text)  # type: ignore[union-attr]
+            assert len(texts) > 3 or not mailbox.tell_nowait(Note("pushy"))
+    assert texts == ["0", "1", "2", "3"]
 
 
 async def test_a_batch_takes_what_is_waiting_up_to_a_limit(mailbox: Mailbox[Message]) -> None:

@@ -60,6 +60,33 @@ async def test_a_told_message_is_given_once_more_after_a_crash_and_not_twice(
     assert [e.message for e in third.receive_waiting(9)] == [Note("c")]
 
 
+async def test_of_messages_that_came_together_a_crash_takes_only_the_one_being_handled(
+    mailbox: Mailbox[Message],
+) -> None:
+    """And that one is given once more, where the actor wants it."""
+    for redeliver, left in ((False, ["c", "d"]), (True, ["b", "c", "d"])):
+        for text in ("a", "b", "c", "d"):
+            assert mailbox.tell_nowait(Note(text))
+        inbox = mailbox.open_inbox()
+        await inbox.receive()
+        await inbox.receive()  # in the same step of the reader
+        inbox.abandon(redeliver=redeliver)
+        again = mailbox.open_inbox().receive_waiting(9)
+        assert [envelope.message for envelope in again] == [Note(text) for text in left]
+        mailbox.open_inbox().abandon(redeliver=False)
+
+
+async def test_what_a_life_published_is_not_taken_for_the_next_ones(
+    mailbox: Mailbox[Message],
+) -> None:
+    context: Context[Message, str] = Context("echo", 1, mailbox.open_inbox())
+    assert mailbox.published is None
+    context.publish("as it is")
+    assert mailbox.published == "as it is"
+    mailbox.open_inbox()
+    assert mailbox.published is None
+
+
 async def test_a_message_whose_effect_is_published_is_not_given_again(
     mailbox: Mailbox[Message],
 ) -> None:

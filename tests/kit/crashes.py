@@ -24,6 +24,7 @@ from actors.runtime import Context, Run
 
 HANDOVERS = frozenset(
     {
+        "Inbox.receive",
         "MemoryReceiveChannel.receive",
         "_LockImpl.acquire",
         "Mailbox.ask",

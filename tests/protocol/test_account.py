@@ -12,6 +12,7 @@ from protocol.account import (
     Reported,
     Used,
     book,
+    moved,
     new_account,
     report,
     reset,
@@ -379,3 +380,50 @@ def test_no_reports_bench_an_account_longer_than_their_reasons_cap(
         if verdict.success:
             assert playing.until(now) is None
     assert playing.until(now + max(cap.values()) + 1) is None, "every bench ends by itself"
+
+
+def quota(used: float | None, resets_at: float | None, read_at: float = 1e9) -> Quota:
+    return Quota({"5h": Window(used, "allowed", resets_at, read_at)}, "five_hour")
+
+
+def test_what_no_choice_depends_on_does_not_move_an_account() -> None:
+    """Counters, the moment of a reading, the last error."""
+    before = msgspec.structs.replace(new_account(SPEC), quota=quota(0.5, 2e9))
+    after = report(before, Reported(1, SUCCESS, 1e9, 200, "", quota(0.5, 2e9, 1e9 + 9)), POLICY, 0)
+    after = book(after, Used(1, Usage(5, 6)))
+    assert after.counters != before.counters
+    assert after.quota != before.quota
+    assert not moved(before, after)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"enabled": False},
+        {"spec": msgspec.structs.replace(SPEC, priority=3)},
+        {"quota": quota(0.51, 2e9)},
+        {"quota": quota(0.5, 3e9)},
+        {"quota": Quota()},
+        {"quota": Quota({**quota(0.5, 2e9).windows, "7d": Window(0.1, None, None, 1e9)})},
+    ],
+)
+def test_what_a_choice_depends_on_moves_an_account(change: dict[str, object]) -> None:
+    before = msgspec.structs.replace(new_account(SPEC), quota=quota(0.5, 2e9))
+    assert moved(before, msgspec.structs.replace(before, **change))
+
+
+def test_a_bench_moves_an_account_when_it_begins_and_when_a_success_ends_it() -> None:
+    playing = Playing()
+    calm = playing.state
+    benched = playing.hears(limited(30.0), 0.0)
+    assert moved(calm, benched)
+    event = Reported(99, SUCCESS, 1e9, 200, "", began=1.0)
+    assert moved(benched, report(benched, event, POLICY, 2.0))
+
+
+def test_a_success_that_tells_its_cost_counts_both_once() -> None:
+    event = Reported(7, SUCCESS, 1e9, 200, "", usage=Usage(1, 2, 3, 4))
+    state = report(new_account(SPEC), event, POLICY, 0.0)
+    for again in (report(state, event, POLICY, 0.0), book(state, Used(7, Usage(1, 2, 3, 4)))):
+        assert again is state
+    assert (state.counters.successes, state.tokens) == (1, Tokens(1, 2, 3, 4))

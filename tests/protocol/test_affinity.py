@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from protocol.affinity import (
     CACHE_SECONDS,
     SESSIONS_MAX,
+    USED_GRAIN_SECONDS,
     Home,
     Outage,
     Sessions,
@@ -200,3 +201,13 @@ class Memory(RuleBasedStateMachine):
 
 
 TestMemory = Memory.TestCase
+
+
+def test_a_session_in_the_middle_of_its_work_is_noted_once_a_second_and_no_later() -> None:
+    """Of a session kept for seconds only, more often; one that is away from home, always."""
+    home = Home("a", 100.0)
+    assert home.noted(100.0 + USED_GRAIN_SECONDS / 2, 3600.0)
+    assert not home.noted(100.0 + USED_GRAIN_SECONDS, 3600.0)
+    assert not home.noted(100.5, 10.0)
+    assert not Home("a", 100.0, "b").noted(100.0, 3600.0)
+    assert not Home("a", 100.0, outage=Outage(1.0, 2.0)).noted(100.0, 3600.0)

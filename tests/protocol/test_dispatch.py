@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocol.accounts import AccountSpec, AccountState, Cooldown, Credential, Scope
+from protocol.accounts import AccountSpec, AccountState, Cooldown, Counters, Credential, Scope
 from protocol.dispatch import (
     AccountChanged,
     AccountRemoved,
@@ -14,15 +14,19 @@ from protocol.dispatch import (
     DispatchState,
     Lease,
     Refusal,
+    Release,
     Strategy,
     begun,
     changed,
     choose,
     choose_again,
+    released,
     removed,
     restrategized,
+    seen,
 )
 from protocol.request import Route
+from protocol.routing import Policy
 from protocol.secrets import Secret
 
 POOL = Strategy(pool=True, base_url="https://upstream")
@@ -301,3 +305,50 @@ def test_a_life_that_starts_clean_gives_no_lease_number_twice() -> None:
     second = leased(begun(pool(account("a")), None, 2))
     assert first.id == 1
     assert second.id > 10**9
+
+
+def test_who_looks_sees_the_accounts_as_they_published_themselves() -> None:
+    """Their counters included, which they do not tell; nobody new, and nothing to go on with."""
+    state = pool(account("a"), account("b", 1))
+    counted = msgspec.structs.replace(account("a"), counters=Counters(requests=5))
+    looked = seen(state, [counted, state.accounts["b"], account("c", 2)])
+    assert looked.accounts == {"a": counted, "b": state.accounts["b"]}
+    assert [known.name for known in looked.members()] == ["a", "b"]
+    assert looked.members()[0].counters.requests == 5
+    assert seen(state, list(state.accounts.values())) is state
+
+
+def test_the_least_used_is_the_one_with_fewest_leases_whoever_has_told_what() -> None:
+    """Accounts do not tell each count of theirs, so the dispatcher goes by its own."""
+    least = Strategy(pool=True, base_url="https://up", policy=Policy("least-used"))
+    state = pool(account("a"), account("b", 1), strategy=least)
+    taken = []
+    for _ in range(6):
+        state, lease = choose(state, ASK, 0.0)
+        assert isinstance(lease, Lease)
+        taken.append(lease.account)
+        state = released(state, Release(lease.id, lease.account))
+    assert taken == ["a", "b"] * 3
+
+
+def test_leases_that_a_crash_has_forgotten_are_counted_again_by_the_accounts_own_word() -> None:
+    least = Strategy(pool=True, base_url="https://up", policy=Policy("least-used"))
+    state = pool(account("a"), account("b", 1), strategy=least)
+    busy = msgspec.structs.replace(account("a"), counters=Counters(requests=5))
+    state = changed(state, AccountChanged(busy))
+    assert leased(state).account == "b"
+    late = msgspec.structs.replace(account("a"), counters=Counters(requests=3))
+    assert changed(state, AccountChanged(late)).given["a"] == 5, "never less"
+    gone = removed(state, AccountRemoved("a"))
+    assert "a" not in gone.given
+
+
+def test_clients_own_credentials_leave_no_count_behind() -> None:
+    """There may be any number of them."""
+    state = pool(strategy=NO_POOL)
+    for number in range(10):
+        ask = msgspec.structs.replace(ASK, client=f"client-{number}")
+        state, lease = choose(state, ask, 0.0)
+        assert isinstance(lease, Lease)
+        state = released(state, Release(lease.id, lease.account))
+    assert (state.given, state.in_flight) == ({}, {})

@@ -46,7 +46,8 @@ def test_one_step_after_the_other_gives_the_same_as_working_it_out_anew(
 ) -> None:
     accounts: dict[str, AccountState] = {}
     in_flight: dict[str, int] = {}
-    members = members_of(accounts, in_flight, SWITCH_AT)
+    given: dict[str, int] = {}
+    members = members_of(accounts, in_flight, SWITCH_AT, given)
     for step in steps:
         if isinstance(step, AccountState):
             # An account keeps its spec from snapshot to snapshot, unless that is changed.
@@ -54,17 +55,18 @@ def test_one_step_after_the_other_gives_the_same_as_working_it_out_anew(
             if known is not None and known.spec == step.spec:
                 step = msgspec.structs.replace(step, spec=known.spec)
             accounts = {**accounts, step.name: step}
-            members = with_account(members, step, accounts)
+            members = with_account(members, step, accounts, given)
         else:
             in_flight = {**in_flight, step[0]: step[1]}
-            members = with_load(members, step[0], in_flight)
-        assert members == members_of(accounts, in_flight, SWITCH_AT)
+            given = {**given, step[0]: given.get(step[0], 0) + step[1]}
+            members = with_load(members, step[0], in_flight, given)
+        assert members == members_of(accounts, in_flight, SWITCH_AT, given)
         assert members.made_from(accounts, in_flight, SWITCH_AT)
 
 
 def test_what_was_prepared_for_other_values_is_known_to_be() -> None:
     accounts = {"a": account("a")}
-    members: Members = members_of(accounts, {}, SWITCH_AT)
+    members: Members = members_of(accounts, {}, SWITCH_AT, {})
     assert not members.made_from({**accounts}, members.in_flight, SWITCH_AT)
     assert not members.made_from(accounts, {"a": 1}, SWITCH_AT)
     assert not members.made_from(accounts, members.in_flight, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.request_line import TEXT_MAX, RequestLine, encode_line, plain
+from protocol.request_line import TEXT_MAX, RequestLine, encode_line, plain, timestamp
 
 FIELDS = [
     "at",
@@ -91,3 +92,20 @@ def test_any_text_makes_one_line_that_reads_back(path: str, reason: str) -> None
 def test_ordinary_text_is_kept_as_it_is() -> None:
     line = msgspec.structs.replace(LINE, path="/v1/ü/😀", model="claude-x[1m]")
     assert json.loads(encode_line(line))["path"] == "/v1/ü/😀"
+
+
+@given(st.floats(0, 4e9))
+def test_a_moment_is_written_to_the_millisecond(at: float) -> None:
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    written = datetime.datetime.fromisoformat(timestamp(at))
+    assert timestamp(at).endswith("Z")
+    assert abs((written - moment).total_seconds()) <= 0.001
+
+
+def test_moments_of_one_second_differ_in_their_milliseconds_alone() -> None:
+    assert [timestamp(1_790_000_000 + part) for part in (0.0, 0.0015, 0.9999996, 1.25)] == [
+        "2026-09-21T14:13:20.000Z",
+        "2026-09-21T14:13:20.001Z",
+        "2026-09-21T14:13:21.000Z",
+        "2026-09-21T14:13:21.250Z",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 import trio
 
@@ -132,6 +133,59 @@ async def test_a_usage_that_finds_no_room_is_told_with_the_lease_also_under_canc
             scope.cancel()
             await office.desk.release(LEASE)
     assert told[1] == Used(7, Usage(1, 2))
+
+
+async def test_a_whole_answer_is_told_with_what_it_cost_as_one(autojump_clock: object) -> None:
+    office = Office()
+    office.desk.report_success(LEASE, 200, whole=True)
+    assert office.account.depth == 0
+    office.desk.report_usage(LEASE, Usage(1, 2))
+    told = (await office.account.open_inbox().receive()).message
+    assert isinstance(told, Reported)
+    assert (told.lease, told.usage) == (7, Usage(1, 2))
+    await office.desk.release(LEASE)
+    assert office.account.depth == 0
+
+
+async def test_a_whole_answer_that_says_nothing_of_its_cost_is_told_with_its_lease(
+    autojump_clock: object,
+) -> None:
+    """Also when the client has left meanwhile."""
+    office = Office()
+    office.desk.report_success(LEASE, 200, whole=True)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await office.desk.release(LEASE)
+    told = (await office.account.open_inbox().receive()).message
+    assert isinstance(told, Reported)
+    assert (told.lease, told.usage) == (7, None)
+
+
+@pytest.mark.parametrize(("ramped", "whole"), [(True, True), (False, False)])
+async def test_a_success_is_told_at_once_where_others_wait_for_it_and_of_a_stream(
+    autojump_clock: object, ramped: bool, whole: bool
+) -> None:
+    office = Office()
+    lease = msgspec.structs.replace(LEASE, ramped=ramped)
+    office.desk.report_success(lease, 200, whole=whole)
+    told = (await office.account.open_inbox().receive()).message
+    assert isinstance(told, Reported)
+    assert told.awaited is ramped
+    office.desk.report_usage(lease, Usage(1, 2))
+    assert (await office.account.open_inbox().receive()).message == Used(7, Usage(1, 2))
+
+
+async def test_the_cost_of_one_attempt_is_not_put_down_to_another(autojump_clock: object) -> None:
+    office = Office()
+    office.account.capacity = 9
+    office.desk.report_success(LEASE, 200, whole=True)
+    office.desk.report_usage(Lease(8, "work", None, ""), Usage(1, 2))
+    await office.desk.release(LEASE)
+    inbox = office.account.open_inbox()
+    told = [envelope.message for envelope in inbox.receive_waiting(9)]
+    assert sorted((m.lease, m.usage) for m in told if isinstance(m, Reported | Used)) == [
+        (7, None), (8, Usage(1, 2))
+    ]  # fmt: skip
 
 
 async def test_a_report_says_what_was_tried_with_which_credential(autojump_clock: object) -> None:
