@@ -87,6 +87,7 @@ class Control:
             "fallback": fallback_view(parts.config, providers, self._clocks()),
             "actors": self.actors(),
             "log": {"dropped_lines": parts.dropped.total},
+            "prices": parts.accounting.prices.view(),
             "client": parts.client_status(),
             "event_loop_lag": msgspec.to_builtins(parts.loop_lag()),
         }

@@ -43,6 +43,7 @@ from server.front_door import Door
 from server.upstream import DirectUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
 from supervisor import logs, quota_memory
+from supervisor.accounting import Accounting
 from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
 from supervisor.foreign import foreign_of
@@ -102,9 +103,7 @@ class Parts:
         self._environ = environ
         self.random = rng or random.Random(secrets.randbits(64))
         self.logins = Logins(
-            credential_disk or of_this_machine(self.random),
-            state_directory,
-            lambda: self.config,
+            credential_disk or of_this_machine(self.random), state_directory, lambda: self.config
         )
         self._aligning = trio.Lock()
         self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
@@ -112,6 +111,7 @@ class Parts:
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
         self.dropped = DroppedLines()
+        self.accounting = Accounting(lambda: self.config, real=disk is None)
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
         self._trust = trust_anchors(config)

@@ -51,7 +51,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     """All actors. `close` shuts the door and `drain` ends the connections, both only for good."""
     policy = derive.restart_policy(parts.config)
 
-    journal = JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped)
+    journal = _journal(parts)
     dispatcher, usage_file = _dispatcher(parts), _usage_file(parts)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
     watcher = ConfigWatcherActor(
@@ -108,6 +108,11 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
             for guard in _guards(parts)                       # points clients here, and away
         )),
     )  # fmt: skip
+
+
+def _journal(parts: Parts) -> JournalActor:
+    books = parts.accounting.books
+    return JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped, books)
 
 
 def _dispatcher(parts: Parts) -> DispatcherActor:
