@@ -23,6 +23,7 @@ from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
 from supervisor.cli.uninstall import uninstall
+from supervisor.cli.usage import usage
 
 PROGRAM = "supervisor"
 
@@ -71,7 +72,7 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    run, check, status, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
+    run, check, status, usage, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)
