@@ -16,6 +16,8 @@ from supervisor.cli.check import check
 from supervisor.cli.client import client
 from supervisor.cli.demo import demo
 from supervisor.cli.execute import execute
+from supervisor.cli.explain import explain
+from supervisor.cli.logs import logs
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
@@ -72,7 +74,8 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    run, check, status, usage, statusline, auth, execute, reload, stop, client, repair, uninstall, demo
+    run, check, status, usage, logs, explain, statusline, auth, execute, reload, stop, client, repair,
+    uninstall, demo
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)

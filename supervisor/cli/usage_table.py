@@ -11,13 +11,11 @@ from rich.text import Text
 
 from supervisor.cli import screen
 from supervisor.cli.columns import flexible, right, table
+from supervisor.cli.log_line import dollars
 from supervisor.cli.wording import amount, printable
 
 if TYPE_CHECKING:
     from protocol.usage_report import Report, Sums
-
-SMALLEST = 0.01
-"""Dollars; of less, more digits are shown."""
 
 
 def show(report: Report, by: str, since: datetime, place: Path) -> None:
@@ -58,10 +56,3 @@ def _row(key: str, sums: Sums, *, unpriced: bool, style: str = "") -> list[Text]
     if unpriced:
         cells.append(str(sums.unpriced))
     return [Text(cell, style) for cell in cells]
-
-
-def dollars(cost: float | None) -> str:
-    """`$1.20`, `$0.0043`; a dash for what is not known."""
-    if cost is None:
-        return "-"
-    return f"${cost:,.2f}" if cost >= SMALLEST or not cost else f"${cost:.2g}"
