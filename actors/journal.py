@@ -88,8 +88,9 @@ class JournalActor:
         over = [message for message in messages if isinstance(message, Ended | RequestLine)]
         lines = [m.line if isinstance(m, Ended) else encode_line(m) for m in over]
         if self._books is not None:
+            told = [m.told if isinstance(m, Ended) else None for m in over]
             lines = await self._books.enter(
-                lines, lambda: context.mailbox.waiting < BATCH_LINES_MAX
+                lines, told, lambda: context.mailbox.waiting < BATCH_LINES_MAX
             )
         for message, line in zip(over, lines, strict=True):
             if isinstance(message, Ended):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from actors.bookkeeping import Bookkeeping
 from protocol.config import Config
+from protocol.tally import Tally
 from supervisor.price_table import PriceTable
 
 
@@ -15,7 +16,8 @@ class Accounting:
     def __init__(self, config: Callable[[], Config], *, real: bool) -> None:
         self._config = config
         self.prices = PriceTable(self._base_url)
-        self.books = Bookkeeping(self.prices if real else None, lambda entry: None)
+        self.tally = Tally()
+        self.books = Bookkeeping(self.prices if real else None, self.tally.finished)
 
     def _base_url(self, provider: str) -> str | None:
         known = (one for one in self._config().providers if one.name == provider)

@@ -31,6 +31,7 @@ from protocol.refreshing import held_back
 from protocol.status_view import Clocks, utc
 from server.app import NotPossible, find_account
 from server.provider_models import own_models
+from supervisor import metrics
 from supervisor.engine import Supervisor
 from supervisor.instance import Instance
 from supervisor.parts import Parts
@@ -91,6 +92,12 @@ class Control:
             "client": parts.client_status(),
             "event_loop_lag": msgspec.to_builtins(parts.loop_lag()),
         }
+
+    async def metrics(self) -> tuple[bytes, str]:
+        """`GET /metrics` and its media type: rendered in a thread, of what `/status` shows now."""
+        status, tally = await self.status(), self._parts.accounting.tally.copy()
+        now = self._parts.wall_clock()
+        return await trio.to_thread.run_sync(metrics.render, status, tally, now)
 
     async def accounts(self) -> list[dict[str, Any]]:
         """`GET /status/accounts`."""

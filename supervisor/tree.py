@@ -167,7 +167,12 @@ def _vault(parts: Parts) -> VaultActor:
 def _refresh(parts: Parts) -> RefreshActor:
     logins = parts.logins
     return RefreshActor(
-        logins.vault, logins.subjects, logins.policy, parts.wall_clock, parts.random.random
+        logins.vault,
+        logins.subjects,
+        logins.policy,
+        parts.wall_clock,
+        parts.random.random,
+        parts.accounting.tally.refreshed,
     )
 
 

@@ -51,8 +51,14 @@ def line(name: str, model: str = "known", tokens: int | None = 5) -> bytes:
     return encode_line(told)
 
 
-def ignore(entry: Billed) -> None:
+def ignore(entry: Billed, told: Told | None) -> None:
     """Counts nothing."""
+
+
+async def entered(
+    books: Bookkeeping, lines: list[bytes], has_room: Callable[[], bool]
+) -> list[bytes]:
+    return await books.enter(lines, [None] * len(lines), has_room)
 
 
 def costs(lines: list[bytes]) -> list[float | None]:
@@ -61,13 +67,15 @@ def costs(lines: list[bytes]) -> list[float | None]:
 
 async def test_the_first_request_with_tokens_waits_for_the_table(autojump_clock: object) -> None:
     books = Bookkeeping(TablePrices(seconds=1.0), ignore)
-    assert costs(await books.enter([line("a"), line("b")], lambda: True)) == [0.25, 0.25]
+    assert costs(await entered(books, [line("a"), line("b")], lambda: True)) == [0.25, 0.25]
 
 
 async def test_requests_without_tokens_do_not_ask_for_the_table(autojump_clock: object) -> None:
     prices = TablePrices(seconds=1.0)
     before = trio.current_time()
-    assert costs(await Bookkeeping(prices, ignore).enter([line("a", tokens=None)], bool)) == [None]
+    assert costs(await entered(Bookkeeping(prices, ignore), [line("a", tokens=None)], bool)) == [
+        None
+    ]
     assert trio.current_time() == before
     assert prices.asked == 0
 
@@ -76,14 +84,17 @@ async def test_an_unknown_model_has_no_cost_rather_than_none_to_pay(
     autojump_clock: object,
 ) -> None:
     books = Bookkeeping(TablePrices(), ignore)
-    assert costs(await books.enter([line("a", "made-up"), line("b")], lambda: True)) == [None, 0.25]
+    assert costs(await entered(books, [line("a", "made-up"), line("b")], lambda: True)) == [
+        None,
+        0.25,
+    ]
 
 
 async def test_a_table_that_never_comes_is_waited_for_once(autojump_clock: object) -> None:
     books = Bookkeeping(TablePrices(seconds=1000), ignore)
     began = trio.current_time()
-    assert costs(await books.enter([line("a")], lambda: True)) == [None]
-    assert costs(await books.enter([line("b")], lambda: True)) == [None]
+    assert costs(await entered(books, [line("a")], lambda: True)) == [None]
+    assert costs(await entered(books, [line("b")], lambda: True)) == [None]
     assert trio.current_time() - began == pytest.approx(TABLE_SECONDS, abs=0.1)
 
 
@@ -92,18 +103,18 @@ async def test_lines_go_out_unpriced_before_those_behind_them_find_no_room(
 ) -> None:
     prices, began = TablePrices(seconds=2.0), trio.current_time()
     books = Bookkeeping(prices, ignore)
-    assert costs(await books.enter([line("a")], lambda: trio.current_time() < began + 0.1)) == [
+    assert costs(await entered(books, [line("a")], lambda: trio.current_time() < began + 0.1)) == [
         None
     ]
     assert trio.current_time() - began < 0.2
     await trio.sleep(2)
-    assert costs(await books.enter([line("b")], lambda: True)) == [0.25]
+    assert costs(await entered(books, [line("b")], lambda: True)) == [0.25]
 
 
 async def test_each_request_is_counted_with_its_cost(autojump_clock: object) -> None:
     seen: list[Billed] = []
-    books = Bookkeeping(TablePrices(), seen.append)
-    await books.enter([line("a"), line("b", "made-up"), line("c", tokens=None)], lambda: True)
+    books = Bookkeeping(TablePrices(), lambda entry, told: seen.append(entry))
+    await entered(books, [line("a"), line("b", "made-up"), line("c", tokens=None)], lambda: True)
     assert [(entry.served_model, entry.cost_usd) for entry in seen] == [
         ("known", 0.25), ("made-up", None), ("known", None),
     ]  # fmt: skip
@@ -112,13 +123,13 @@ async def test_each_request_is_counted_with_its_cost(autojump_clock: object) -> 
 async def test_a_count_that_fails_costs_no_line_and_is_said_once(
     autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(entry: Billed) -> None:
+    def broken(entry: Billed, told: Told | None) -> None:
         raise ValueError("no such label")
 
     books = Bookkeeping(None, broken)
     with caplog.at_level(logging.ERROR):
         lines = [line("a"), line("b")]
-        assert await books.enter(lines, lambda: True) == lines
+        assert await entered(books, lines, lambda: True) == lines
     assert len(caplog.records) == 1
 
 
