@@ -192,7 +192,10 @@ class Control:
 
     def _with_metadata(self, accounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         known = {account.name: account.metadata for account in self._parts.config.accounts}
-        return [{**view, "metadata": dict(known.get(view["name"], {}))} for view in accounts]
+        now, told = self._parts.wall_clock(), self._parts.accounting.with_forecasts
+        return [
+            {**told(view, now), "metadata": dict(known.get(view["name"], {}))} for view in accounts
+        ]
 
     def _clocks(self) -> Clocks:
         return Clocks(trio.current_time(), self._parts.wall_clock())

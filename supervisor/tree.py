@@ -37,6 +37,7 @@ from protocol.accounts import AccountSpec
 from protocol.client_plan import LONGEST_RELEASE
 from protocol.config import Config
 from protocol.config.model import Provider
+from protocol.dispatch import DispatchState
 from server.provider_models import list_of
 from server.quota_probe import QuotaProbe
 from server.token_endpoint import TokenEndpoint
@@ -147,7 +148,11 @@ def _stores(parts: Parts) -> tuple[QuotaStoreActor, ...]:
     path, salt = parts.memory.path, parts.memory.file.salt
     if path is None:
         return ()
-    return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock),)
+
+    def seen(state: DispatchState) -> None:
+        parts.accounting.history.see(state.accounts.values(), parts.wall_clock())
+
+    return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock, seen),)
 
 
 def _vault(parts: Parts) -> VaultActor:
