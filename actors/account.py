@@ -62,7 +62,7 @@ class AccountActor:
                 owed = True
             # Of several changes that came together one snapshot tells; but who asks is answered
             # when the dispatcher has it.
-            if owed and (envelope.reply is not None or not context.mailbox.more):
+            if owed and (envelope.reply is not None or not context.mailbox.more()):
                 await self._push(state)
                 owed = False
             _confirm(envelope, state)

@@ -19,6 +19,7 @@ import msgspec
 import outcome
 import trio
 
+from actors.envelope import Envelope
 from actors.reply import ActorCrashed, ActorStopped, AskFailed, AskTimeout, Reply
 from protocol.question import Question
 
@@ -42,27 +43,6 @@ CAPACITY = 64
 IN_A_ROW = 64
 """Messages that are read without giving others their turn. A reader that never catches up would
 otherwise be the only task that runs."""
-
-
-class Envelope(msgspec.Struct, Generic[M], frozen=True, eq=False):
-    """A message on its way. `reply` is None for a told message; `sent_at` is trio time.
-
-    `redelivered` marks a told message whose first reader crashed over it.
-    """
-
-    message: M
-    reply: Reply[Any] | None
-    sent_at: float
-    redelivered: bool = False
-
-    def reply_to(self, question: Question[R]) -> Reply[R]:
-        """This envelope's reply, typed by the question it carries (pass `envelope.message`).
-
-        Never fails for a message out of a mailbox: `tell` refuses questions.
-        """
-        if self.reply is None or question is not self.message:
-            raise TypeError(f"no reply to {type(question).__name__} in this envelope")
-        return self.reply
 
 
 class Mailbox(Generic[M]):
@@ -269,12 +249,17 @@ class Inbox(Generic[M]):
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    @property
     def more(self) -> bool:
         """Whether the next `receive` gives a message at once, without a turn for others."""
+        if self._ended or self._in_a_row >= IN_A_ROW:
+            return False
         mailbox = self._mailbox
-        waiting = bool(mailbox.queue or mailbox.returned)
-        return waiting and self._in_a_row < IN_A_ROW and not self._ended
+        while mailbox.returned or mailbox.queue:
+            head = mailbox.returned[0] if mailbox.returned else mailbox.queue[0]
+            if head.reply is None or head.reply.open:
+                return True
+            mailbox.take()  # its asker has left
+        return False
 
     @property
     def waiting(self) -> int:

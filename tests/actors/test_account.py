@@ -170,6 +170,20 @@ async def test_who_asks_among_others_is_answered_when_the_dispatcher_knows(
     assert told == [0, 1, 4]
 
 
+async def test_a_question_whose_asker_has_left_puts_no_snapshot_off(
+    autojump_clock: object,
+) -> None:
+    """It waits behind a change and is never read."""
+    scene = Scene()
+    with trio.move_on_after(1):
+        async with trio.open_nursery() as nursery:
+            scene.mailbox.tell_nowait(answered(1, 0.5))
+            nursery.start_soon(partial(scene.mailbox.ask, Report(reported(2)), timeout=60))
+    assert scene.mailbox.depth == 2
+    async with living(scene.actor.run, scene.mailbox):
+        assert [state.counters.requests for state in scene.snapshots()] == [0, 1]
+
+
 async def test_what_was_owed_to_the_dispatcher_in_a_crash_is_told_by_the_next_life(
     autojump_clock: object,
 ) -> None:

@@ -155,7 +155,7 @@ async def test_whether_more_comes_at_once_is_known() -> None:
     more = []
     for _ in range(IN_A_ROW + 1):
         await inbox.receive()
-        more.append(inbox.more)
+        more.append(inbox.more())
     assert more == [*[True] * (IN_A_ROW - 1), False, False], "not when others have their turn first"
 
 

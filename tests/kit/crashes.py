@@ -106,6 +106,35 @@ def _crash_after_reading(context: Context[Any, Any], nth: int) -> None:
     setattr(context.mailbox, "receive", counting)  # noqa: B010 - a method, to the type checker
 
 
+def crash_on_publish(run: Run, nth: int) -> Run:
+    """`run`, whose first life ends with InjectedCrash just after it published for the n-th time: what
+    it published is kept, and nobody has been told or answered."""
+    lives = 0
+
+    async def wrapped(context: Context[Any, Any]) -> None:
+        nonlocal lives
+        lives += 1
+        if lives == 1:
+            _crash_after_publishing(context, nth)
+        await run(context)
+
+    return wrapped
+
+
+def _crash_after_publishing(context: Context[Any, Any], nth: int) -> None:
+    publish = context.publish
+    published = 0
+
+    def counting(state: Any) -> None:
+        nonlocal published
+        publish(state)
+        published += 1
+        if published == nth:
+            raise InjectedCrash(f"after publishing {nth} times")
+
+    setattr(context, "publish", counting)  # noqa: B010 - a method, to the type checker
+
+
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:
     await awaitable
 

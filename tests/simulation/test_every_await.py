@@ -23,7 +23,13 @@ from server.scripted import (
     text_message,
     text_stream,
 )
-from tests.kit.crashes import CountedRun, count_awaits, crash_at, crash_on_message
+from tests.kit.crashes import (
+    CountedRun,
+    count_awaits,
+    crash_at,
+    crash_on_message,
+    crash_on_publish,
+)
 from tests.kit.http_client import MemoryClient, Received
 from tests.kit.logins import SETTINGS, login, login_file, login_path
 from tests.kit.memory_credentials import MemoryCredentials
@@ -64,16 +70,14 @@ AWAITING = [
     "journal",
     "log-rotator",
     "quota-store",
-    "account/first",
-    "account/second",
     "probe",
-    "config-watcher",
     "usage-file",
     "model-lists",
     "loop-lag",
     "settings-guard",
 ]
-"""The dispatcher and the one that knows the providers have no await but their reading; the front
+"""The dispatcher, the accounts, the one that knows the providers and, without a file to read, the one
+that watches it have no await but their reading (to tell somebody is none while he has room); the front
 end needs a real socket, and `test_acceptor.py` sweeps it. Vault and refresh do all that they wait
 for in tasks of their own; `tests/supervisor/test_logins.py` crashes those."""
 
@@ -207,11 +211,23 @@ async def test_no_request_is_lost_when_an_actor_crashes_at_any_of_its_awaits(
         assert crashed == {name}
 
 
-async def test_the_dispatcher_waits_for_nothing_but_its_next_message(
+@pytest.mark.parametrize("name", ["dispatcher", "account/first", "config-watcher"])
+async def test_whom_requests_depend_on_waits_for_nothing_but_its_next_message(
+    name: str, autojump_clock: object
+) -> None:
+    """So there is no await of its own to crash it at: the tests below crash it on its messages."""
+    assert await points_of(name) == 0
+
+
+@pytest.mark.timeout(150)
+async def test_no_request_is_lost_when_an_account_crashes_before_it_tells_what_it_published(
     autojump_clock: object,
 ) -> None:
-    """So there is no await of its own to crash it at: the next test crashes it on its messages."""
-    assert await points_of("dispatcher") == 0
+    """The dispatcher has not heard of it, and who asked has no answer."""
+    name = "account/first"
+    for nth in range(1, 9):
+        crashed = await run_with(name, lambda run, nth=nth: crash_on_publish(run, nth))  # type: ignore[misc]
+        assert crashed == {name}
 
 
 @pytest.mark.timeout(150)
