@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import trio
 
+from actors.bookkeeping import Bookkeeping
 from actors.disk import Disk
 from actors.dropped import DroppedLines
 from actors.line_file import LineFile
@@ -51,6 +53,7 @@ class JournalActor:
         directory: Callable[[], Path],
         today: Callable[[], datetime.date],
         dropped: DroppedLines | None = None,
+        books: Bookkeeping | None = None,
     ) -> None:
         self._requests = LineFile(disk, directory, today, "requests", "request log")
         self._debug = LineFile(disk, directory, today, "debug", "debug log")
@@ -58,6 +61,7 @@ class JournalActor:
         self._explanations = Explanations()
         self._dropped = dropped or DroppedLines()
         self._said = 0
+        self._books = books
 
     async def run(self, context: Context[JournalMessage, Remembered]) -> None:
         """Until the program stops; what is queued then is still written."""
@@ -68,7 +72,7 @@ class JournalActor:
                 await trio.sleep(GATHER_SECONDS)
             batch = [first, *context.mailbox.receive_waiting(BATCH_LINES_MAX)]
             self._say_what_never_came()
-            await self._write([envelope.message for envelope in batch])
+            await self._write([envelope.message for envelope in batch], context)
             for envelope in batch:
                 self._answer(envelope)
 
@@ -78,17 +82,20 @@ class JournalActor:
             self._said += lost
             log.warning("%d request lines came faster than they could be written: dropped", lost)
 
-    async def _write(self, messages: list[JournalMessage]) -> None:
-        lines: list[bytes] = []
-        debug: list[bytes] = []
-        for message in messages:
+    async def _write(
+        self, messages: list[JournalMessage], context: Context[JournalMessage, Remembered]
+    ) -> None:
+        over = [message for message in messages if isinstance(message, Ended | RequestLine)]
+        lines = [m.line if isinstance(m, Ended) else encode_line(m) for m in over]
+        if self._books is not None:
+            told = [m.told if isinstance(m, Ended) else None for m in over]
+            lines = await self._books.enter(
+                lines, told, lambda: context.mailbox.waiting < BATCH_LINES_MAX
+            )
+        for message, line in zip(over, lines, strict=True):
             if isinstance(message, Ended):
-                self._explanations.add(message)
-                lines.append(message.line)
-            elif isinstance(message, RequestLine):
-                lines.append(encode_line(message))
-            elif isinstance(message, DebugLine):
-                debug.append(encode_debug_line(message))
+                self._explanations.add(msgspec.structs.replace(message, line=line))
+        debug = [encode_debug_line(line) for line in messages if isinstance(line, DebugLine)]
         self._recent.extend(lines)
         await self._requests.append(lines)
         self._dropped.not_written = self._requests.dropped

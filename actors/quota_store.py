@@ -13,6 +13,7 @@ from actors.disk import Disk
 from actors.mailbox import AskFailed, Mailbox
 from actors.messages import Describe, DispatcherMessage
 from actors.runtime import Context
+from protocol.dispatch import DispatchState
 from protocol.quota_file import Known, encode, known
 from protocol.status_view import Clocks
 
@@ -28,7 +29,8 @@ ASK_SECONDS = 2.0
 class QuotaStoreActor:
     """Looks at the accounts regularly and once more at the end; writes when they have changed.
 
-    It never fails because of the disk: one that refuses is said once, and tried again.
+    It never fails because of the disk: one that refuses is said once, and tried again. `seen` is
+    shown what it sees.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class QuotaStoreActor:
         salt: str,
         dispatcher: Mailbox[DispatcherMessage],
         wall_clock: Callable[[], float],
+        seen: Callable[[DispatchState], None] = lambda state: None,
     ) -> None:
+        self._seen = seen
         self._disk = disk
         self._path = path
         self._salt = salt
@@ -61,9 +65,11 @@ class QuotaStoreActor:
 
     async def _look(self) -> Known | None:
         try:
-            return known(await insist(self._dispatcher, Describe(), timeout=ASK_SECONDS))
+            state = await insist(self._dispatcher, Describe(), timeout=ASK_SECONDS)
         except AskFailed:
             return None  # it is being restarted; the next look will do
+        self._seen(state)
+        return known(state)
 
     async def _write(self, found: Known) -> bool:
         clocks = Clocks(trio.current_time(), self._wall_clock())

@@ -36,7 +36,8 @@ DECLARE_SECONDS = 30.0
 
 
 class RefreshActor:
-    """`subjects` are the logins at its start; `draw` gives a number from 0 to 1."""
+    """`subjects` are the logins at its start; `draw` gives a number from 0 to 1. `counted` is told of
+    each renewal's account and the kind of its outcome."""
 
     def __init__(
         self,
@@ -45,7 +46,9 @@ class RefreshActor:
         policy: Callable[[], Policy],
         wall_clock: Callable[[], float],
         draw: Callable[[], float],
+        counted: Callable[[str, str], None] = lambda account, outcome: None,
     ) -> None:
+        self._counted = counted
         self._vault = vault
         self._subjects = subjects
         self._policy = policy
@@ -113,6 +116,7 @@ class RefreshActor:
     async def _renew(self, subject: Subject) -> None:
         name = subject.name
         outcome = await self._exchange(subject)
+        self._counted(name, outcome.kind)
         state, follows = machine.ended(
             self._state, name, outcome, self._policy(), self._clocks(), self._draw
         )

@@ -28,6 +28,8 @@ class Management(Protocol):
 
     async def status(self) -> Views: ...
 
+    async def metrics(self) -> tuple[bytes, str]: ...
+
     async def accounts(self) -> list[Views]: ...
 
     def actors(self) -> list[Views]: ...
@@ -101,6 +103,11 @@ def _add_views(routes: Blueprint, management: Management) -> None:
     @routes.get("/status")
     async def status() -> Response:
         return reply(await management.status())
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        text, media_type = await management.metrics()
+        return Response(text, content_type=media_type)
 
     @routes.get("/status/accounts")
     async def accounts() -> Response:

@@ -33,6 +33,7 @@ from protocol.refreshing import held_back
 from protocol.status_view import Clocks, utc
 from server.app import NotPossible, find_account
 from server.provider_models import own_models
+from supervisor import metrics
 from supervisor.engine import Supervisor
 from supervisor.instance import Instance
 from supervisor.parts import Parts
@@ -89,9 +90,16 @@ class Control:
             "fallback": fallback_view(parts.config, providers, self._clocks()),
             "actors": self.actors(),
             "log": {"dropped_lines": parts.dropped.total},
+            "prices": parts.accounting.prices.view(),
             "client": parts.client_status(),
             "event_loop_lag": msgspec.to_builtins(parts.loop_lag()),
         }
+
+    async def metrics(self) -> tuple[bytes, str]:
+        """`GET /metrics` and its media type: rendered in a thread, of what `/status` shows now."""
+        status, tally = await self.status(), self._parts.accounting.tally.copy()
+        now = self._parts.wall_clock()
+        return await trio.to_thread.run_sync(metrics.render, status, tally, now)
 
     async def accounts(self) -> list[dict[str, Any]]:
         """`GET /status/accounts`."""
@@ -195,7 +203,10 @@ class Control:
 
     def _with_metadata(self, accounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         known = {account.name: account.metadata for account in self._parts.config.accounts}
-        return [{**view, "metadata": dict(known.get(view["name"], {}))} for view in accounts]
+        now, told = self._parts.wall_clock(), self._parts.accounting.with_forecasts
+        return [
+            {**told(view, now), "metadata": dict(known.get(view["name"], {}))} for view in accounts
+        ]
 
     def _clocks(self) -> Clocks:
         return Clocks(trio.current_time(), self._parts.wall_clock())

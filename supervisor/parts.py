@@ -42,6 +42,7 @@ from server.upstream import DirectUpstream, Upstreams, tls_context
 from server.upstream_port import Limits
 from supervisor import logs, quota_memory
 from supervisor.access import Access
+from supervisor.accounting import Accounting
 from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
 from supervisor.foreign import foreign_of
@@ -102,9 +103,7 @@ class Parts:
         self._environ = environ
         self.random = rng or random.Random(secrets.randbits(64))
         self.logins = Logins(
-            credential_disk or of_this_machine(self.random),
-            state_directory,
-            lambda: self.config,
+            credential_disk or of_this_machine(self.random), state_directory, lambda: self.config
         )
         self._aligning = trio.Lock()
         self.dispatcher: Mailbox[DispatcherMessage] = Mailbox("dispatcher")
@@ -113,6 +112,7 @@ class Parts:
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
         self.access = Access(lambda: self.config, state_directory)
         self.dropped = DroppedLines()
+        self.accounting = Accounting(lambda: self.config, real=disk is None)
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
         self._trust = trust_anchors(config)

@@ -38,6 +38,7 @@ from protocol.accounts import AccountSpec, AccountState
 from protocol.client_plan import LONGEST_RELEASE
 from protocol.config import Config
 from protocol.config.model import Provider
+from protocol.dispatch import DispatchState
 from server.provider_models import list_of
 from server.quota_probe import QuotaProbe
 from server.token_endpoint import TokenEndpoint
@@ -53,7 +54,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     """All actors. `close` shuts the door and `drain` ends the connections, both only for good."""
     policy = derive.restart_policy(parts.config)
 
-    journal = JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped)
+    journal = _journal(parts)
     dispatcher, usage_file = _dispatcher(parts), _usage_file(parts)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
     watcher = ConfigWatcherActor(
@@ -112,6 +113,11 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     )  # fmt: skip
 
 
+def _journal(parts: Parts) -> JournalActor:
+    books = parts.accounting.books
+    return JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped, books)
+
+
 def _dispatcher(parts: Parts) -> DispatcherActor:
     def known(spec: AccountSpec) -> AccountState:
         # One that starts clean is asked before the accounts can have told it who rests.
@@ -154,7 +160,11 @@ def _stores(parts: Parts) -> tuple[QuotaStoreActor, ...]:
     path, salt = parts.memory.path, parts.memory.file.salt
     if path is None:
         return ()
-    return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock),)
+
+    def seen(state: DispatchState) -> None:
+        parts.accounting.history.see(state.accounts.values(), parts.wall_clock())
+
+    return (QuotaStoreActor(parts.disk, path, salt, parts.dispatcher, parts.wall_clock, seen),)
 
 
 def _vault(parts: Parts) -> VaultActor:
@@ -174,7 +184,12 @@ def _vault(parts: Parts) -> VaultActor:
 def _refresh(parts: Parts) -> RefreshActor:
     logins = parts.logins
     return RefreshActor(
-        logins.vault, logins.subjects, logins.policy, parts.wall_clock, parts.random.random
+        logins.vault,
+        logins.subjects,
+        logins.policy,
+        parts.wall_clock,
+        parts.random.random,
+        parts.accounting.tally.refreshed,
     )
 
 

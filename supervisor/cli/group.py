@@ -17,7 +17,9 @@ from supervisor.cli.client import client
 from supervisor.cli.demo import demo
 from supervisor.cli.doctor import doctor
 from supervisor.cli.execute import execute
+from supervisor.cli.explain import explain
 from supervisor.cli.keys import keys
+from supervisor.cli.logs import logs
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
@@ -27,6 +29,7 @@ from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
 from supervisor.cli.uninstall import uninstall
+from supervisor.cli.usage import usage
 
 PROGRAM = "supervisor"
 
@@ -75,8 +78,8 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    setup, run, check, status, statusline, auth, keys, execute, reload, stop, client, service, doctor, repair,
-    uninstall, demo,
+    setup, run, check, status, usage, logs, explain, statusline, auth, keys, execute, reload, stop, client,
+    service, doctor, repair, uninstall, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +13,7 @@ import click
 
 from protocol.request_line import escaped
 from supervisor import exit_codes
-from supervisor.cli import running
+from supervisor.cli import running, screen
 from supervisor.cli.failure import Failure
 
 if TYPE_CHECKING:
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
 LAST_REQUESTS = 10
 WATCH_SECONDS = 1.0
-
-PIPED_COLUMNS = 160
-"""Where no window limits the width, nothing is shortened to fit one."""
 
 
 @click.command(short_help="Show accounts, quota, actors and the last requests.")
@@ -41,10 +36,10 @@ def status(as_json: bool, watch: bool) -> None:
         text = json.dumps(body, indent=2, ensure_ascii=sys.stdout.encoding != "utf-8")
         click.echo(escaped(text))
         return
-    console = _console()
+    console = screen.console()
     picture = _picture(console)  # nothing there at the start is an error, also with --watch
     if not watch:
-        _print(console, picture)
+        screen.put(console, picture)
         return
     try:
         _watch(console, picture)
@@ -58,7 +53,7 @@ def _watch(console: Console, picture: RenderableType) -> None:
 
     if not console.is_terminal:
         while True:
-            _print(console, picture)
+            screen.put(console, picture)
             click.echo()
             time.sleep(WATCH_SECONDS)
             picture = _picture_or_why_not(console)
@@ -67,17 +62,6 @@ def _watch(console: Console, picture: RenderableType) -> None:
             live.update(picture, refresh=True)
             time.sleep(WATCH_SECONDS)
             picture = _picture_or_why_not(console)
-
-
-def _print(console: Console, picture: RenderableType) -> None:
-    """Piped, without the blanks that rich fills each line with."""
-    if console.is_terminal:
-        console.print(picture)
-        return
-    with console.capture() as captured:
-        console.print(picture)
-    # Not click.echo, which would write UTF-8 to an output that says it wants ASCII.
-    print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", flush=True)
 
 
 def _picture_or_why_not(console: Console) -> RenderableType:
@@ -128,13 +112,3 @@ def _asked(ask: Callable[[], object]) -> object:
         raise running.unanswered(error) from error
     except Refused as refusal:
         raise running.refused(refusal.status, refusal.message) from refusal
-
-
-def _console() -> Console:
-    """On stdout; plain and wide when piped, and without a character that it can not print."""
-    from rich.console import Console
-
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    free_width = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=PIPED_COLUMNS if free_width else None)

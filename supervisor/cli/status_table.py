@@ -25,7 +25,16 @@ from supervisor.cli.status_view import (
     TokensView,
     WindowView,
 )
-from supervisor.cli.wording import ago, amount, clock, duration, printable, reading_age, remaining
+from supervisor.cli.wording import (
+    ago,
+    amount,
+    clock,
+    duration,
+    outlook,
+    printable,
+    reading_age,
+    remaining,
+)
 
 QUOTA_BESIDE_WIDTH = 140
 """Columns from which quota stands beside its account, and headings are whole words."""
@@ -198,7 +207,7 @@ def _window(
     text = Text(f"{printable(name):<{name_width}} ")
     refuses = window.status not in (None, "", "allowed", "allowed_warning")
     left = remaining(window.resets_at, now)
-    remarks = [f"resets in {left}" if left else ""]
+    remarks = [f"resets in {left}" if left else "", outlook(window.forecast, now)]
     remarks.append(reading_age(window.read_at, window.source, now))
     remark = "  " + ", ".join(filter(None, remarks)) if any(remarks) else ""
     if window.utilization is None and refuses:

@@ -29,12 +29,20 @@ class CooldownView(msgspec.Struct, frozen=True):
     until: str | None = None
 
 
+class ForecastView(msgspec.Struct, frozen=True):
+    """`full_at` None: it lasts until its reset."""
+
+    rate_per_hour: float = 0.0
+    full_at: str | None = None
+
+
 class WindowView(msgspec.Struct, frozen=True):
     utilization: float | None = None
     status: str | None = None
     resets_at: str | None = None
     read_at: str | None = None
     source: str = ""
+    forecast: ForecastView | None = None
 
 
 class CountersView(msgspec.Struct, frozen=True):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.cli.status_view import ForecastView
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
@@ -60,6 +64,15 @@ def reading_age(read_at: str | None, source: str, now: datetime) -> str:
     if source != "restored" and seconds < OLD_READING_SECONDS:
         return ""
     return " ".join([*duration(seconds).split()[:2], "old"])
+
+
+def outlook(forecast: ForecastView | None, now: datetime) -> str:
+    """`used up in 40 min`, at the rate of late; `lasts` where that is after the reset; "" where
+    nothing is known, or nothing is used."""
+    if forecast is None or forecast.rate_per_hour <= 0:
+        return ""
+    left = remaining(forecast.full_at, now)
+    return f"used up in {left}" if left else "" if forecast.full_at else "lasts until then"
 
 
 def amount(count: int) -> str:

@@ -241,3 +241,24 @@ def test_tokens_are_shown_where_there_is_room_and_something_to_show() -> None:
 )  # fmt: skip
 def test_amounts_are_short(count: int, shown: str) -> None:
     assert amount(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("forecast", "said"),
+    [
+        ({"rate_per_hour": 0.2, "full_at": at(2400)}, ", used up in 40 min"),
+        ({"rate_per_hour": 0.2, "full_at": None}, ", lasts until then"),
+        ({"rate_per_hour": 0.0, "full_at": None}, ""),
+        ({"rate_per_hour": 0.2, "full_at": at(-5)}, ""),
+        (None, ""),
+    ],
+)
+def test_a_window_says_how_long_it_lasts_at_the_rate_of_late(
+    forecast: dict[str, Any] | None, said: str
+) -> None:
+    known = {**window(0.81, "allowed", at(7_400)), "forecast": forecast, "read_at": at(-1)}
+    status = sample_status.status(accounts=[account("work", quota={"5h": known})])
+    for width in (80, 160):
+        (shown,) = (text for text in drawn(status, [], width) if "81%" in text)
+        assert f"resets in 2 h 3 min{said}" in shown
+        assert said or "2 h 3 min," not in shown
