@@ -44,7 +44,8 @@ Remembered = tuple[RequestLine, ...]
 class JournalActor:
     """Appends lines to `requests-YYYY-MM-DD.jsonl` and `debug-YYYY-MM-DD.jsonl` in `directory()`.
 
-    `dropped` counts the request lines that the disk refused, and those that never came here.
+    `dropped` counts the request lines that the disk refused, and those that never came here. `spent`
+    is told of each request that came with an inbound key, by the key's id, once its cost is known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class JournalActor:
         today: Callable[[], datetime.date],
         dropped: DroppedLines | None = None,
         books: Bookkeeping | None = None,
+        spent: Callable[[str, RequestLine], None] | None = None,
     ) -> None:
         self._requests = LineFile(disk, directory, today, "requests", "request log")
         self._debug = LineFile(disk, directory, today, "debug", "debug log")
@@ -62,6 +64,7 @@ class JournalActor:
         self._dropped = dropped or DroppedLines()
         self._said = 0
         self._books = books
+        self._spent = spent
 
     async def run(self, context: Context[JournalMessage, Remembered]) -> None:
         """Until the program stops; what is queued then is still written."""
@@ -95,6 +98,8 @@ class JournalActor:
         for message, line in zip(over, lines, strict=True):
             if isinstance(message, Ended):
                 self._explanations.add(msgspec.structs.replace(message, line=line))
+                if message.key and self._spent is not None:
+                    self._spent(message.key, decode_line(line))
         debug = [encode_debug_line(line) for line in messages if isinstance(line, DebugLine)]
         self._recent.extend(lines)
         await self._requests.append(lines)

@@ -63,11 +63,13 @@ class Told(msgspec.Struct, frozen=True):
 
 class Ended(msgspec.Struct, frozen=True):
     """A request that is over: its `line` for the log, encoded (`protocol.request_line`), and what it
-    noted. A thousand lines are kept: as bytes they are one object each, not thirty."""
+    noted. A thousand lines are kept: as bytes they are one object each, not thirty. `key`: the id of
+    the inbound key that sent it, if any."""
 
     request_id: str
     line: bytes
     told: Told
+    key: str = ""
 
 
 def chosen(outcome: Lease | Refusal, began: float, ended: float) -> Chosen:

@@ -17,9 +17,11 @@ from actors.dropped import DroppedLines
 from actors.mailbox import AskFailed, Mailbox
 from actors.messages import (
     AccountMessage,
+    AdmitKey,
     Describe,
     DispatcherMessage,
     JournalMessage,
+    KeyringMessage,
     RefreshMessage,
     Report,
     Reported,
@@ -31,6 +33,7 @@ from protocol.config import Refresh
 from protocol.dispatch import Acquire, Again, Lease, Refusal, Release
 from protocol.egress import EgressLimited
 from protocol.errors import Problem
+from protocol.inbound_keys import InboundKey
 from protocol.quota_readings import Readings
 from protocol.ramp import RAMP_SECONDS
 from protocol.request import Headers
@@ -78,6 +81,17 @@ class Ports(msgspec.Struct, frozen=True):
     dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
     foreign: Foreign | None = None
     trace: AttemptTrace | None = None
+    keyring: Mailbox[KeyringMessage] | None = None
+
+    async def admit(self, key: InboundKey) -> Problem | None:
+        """Why this inbound key may not send one request more; None: it may. Asked for each request,
+        for limits are spent, and a key that was valid a moment ago may be revoked."""
+        if self.keyring is None:
+            return Problem(503, "the proxy has nobody to ask about keys", retry_after=1)
+        try:
+            return await insist(self.keyring, AdmitKey(key.id), timeout=ASK_SECONDS)
+        except AskFailed as failure:
+            return _unavailable(failure)
 
     def upstream_for(self, lease: Lease, record: Record) -> Upstream:
         """Where an attempt on `lease` goes; the debug log watches it where that is wanted."""

@@ -8,8 +8,9 @@ import msgspec
 
 from protocol.dispatch import Acquire
 from protocol.errors import Problem, answer
-from protocol.gate import Rules, check
+from protocol.gate import Rules, check, shown_key
 from protocol.identity import client_name, given_request_id, is_owner, session_of
+from protocol.inbound_keys import InboundKey
 from protocol.request import RequestHead, Route
 from server.desk import Ports
 from server.exchange import Exchange, send_answer
@@ -31,6 +32,7 @@ class _Judged(msgspec.Struct, frozen=True):
     problem: Problem | None
     given_id: str | None
     ask: Acquire
+    key: InboundKey | None
 
 
 class Door(msgspec.Struct):
@@ -52,9 +54,11 @@ class Door(msgspec.Struct):
             return
         if problem is None and self.draining:
             problem = _draining()
+        if problem is None and judged.key is not None:
+            problem = await self.ports.admit(judged.key)
         at = self.ports.wall_clock()
         request_id = judged.given_id or f"{self.ports.random.getrandbits(128):032x}"
-        record = Record(head, request_id, route, at)
+        record = Record(head, request_id, route, at, judged.key)
         if problem is None:
             ask = msgspec.structs.replace(judged.ask, at=at)
             await relay(exchange, self.ports, record, ask)
@@ -70,8 +74,9 @@ class Door(msgspec.Struct):
         known: _Judged | None = head.remembered.get("judged")
         if known is not None and known.rules is rules:
             return known
-        problem = check(head, route, rules) or _form(head)
-        judged = _Judged(rules, problem, given_request_id(head), self._ask(head, route))
+        problem = check(head, route, rules, self.ports.wall_clock()) or _form(head)
+        key = shown_key(head, route, rules)
+        judged = _Judged(rules, problem, given_request_id(head), self._ask(head, route, key), key)
         if route is not Route.OWN:  # theirs may depend on whether there is a body
             head.remembered["judged"] = judged
         return judged
@@ -84,11 +89,11 @@ class Door(msgspec.Struct):
             return too_large(limit)
         return None
 
-    def _ask(self, head: RequestHead, route: Route) -> Acquire:
+    def _ask(self, head: RequestHead, route: Route, key: InboundKey | None) -> Acquire:
         return Acquire(
             route=route,
             pinned=head.text(b"x-account-name"),
-            owner=is_owner(head, route),
+            owner=is_owner(head, route, key),
             client=client_name(head, self.salt),
             session=session_of(head),
         )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import trio
 
 from protocol.identity import client_credential
+from protocol.inbound_keys import InboundKey
 from protocol.peek import Peek
 from protocol.request import ALIAS_PREFIX, RequestHead, Route
 from protocol.request_line import RequestLine, encode_line, plain, timestamp
@@ -32,8 +33,17 @@ SHORT = 128
 class Record:
     """Filled in by the relay; `line` makes the journal's line of it."""
 
-    def __init__(self, head: RequestHead, request_id: str, route: Route, at: float) -> None:
+    def __init__(
+        self,
+        head: RequestHead,
+        request_id: str,
+        route: Route,
+        at: float,
+        key: InboundKey | None = None,
+    ) -> None:
         self.head = head
+        self.key = key
+        """The client's, where clients need one."""
         self.request_id = request_id
         self.route = route
         self.at = at
@@ -99,7 +109,8 @@ class Record:
     def over(self) -> Ended:
         """The line and how it came to it, for the journal."""
         now = trio.current_time()
-        return Ended(self.request_id, encode_line(self.line(now)), self.trace.told(now))
+        key = "" if self.key is None else self.key.id
+        return Ended(self.request_id, encode_line(self.line(now)), self.trace.told(now), key)
 
     def line(self, now: float | None = None) -> RequestLine:
         """The line, as things stand."""
@@ -119,7 +130,7 @@ class Record:
             plain(self.served_model or self.asked.model) if served_by else None,
             self.account,
             self.provider,
-            _shown(head.header(b"user-agent")),
+            _shown(head.header(b"user-agent")) if self.key is None else self.key.name,
             _shown(head.header(b"x-claude-code-session-id")),
             _shown(head.header(b"x-claude-code-agent-id")),
             self.status,

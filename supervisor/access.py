@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from actors.mailbox import Mailbox
-from actors.messages import KeyringMessage
+from actors.mailbox import AskFailed, Mailbox
+from actors.messages import KeyringMessage, KeySpent
 from protocol.config import Config
 from protocol.gate import Rules
 from protocol.inbound_keys import Keyring
+from protocol.request_line import RequestLine
 from protocol.secrets import Secret
 from supervisor.client_key import client_key
+
+log = logging.getLogger("supervisor")
 
 
 class Access:
@@ -32,6 +37,14 @@ class Access:
 
     def changed(self, ring: Keyring | None) -> None:
         self.ring = ring
+
+    def spent(self, key_id: str, line: RequestLine) -> None:
+        """A request that came with this key is over."""
+        counted = (line.input_tokens, line.output_tokens, line.cache_write_tokens)
+        tokens = sum(count for count in counted if count is not None)
+        with contextlib.suppress(AskFailed):  # the program is stopping
+            if not self.keyring.tell_nowait(KeySpent(key_id, tokens, line.cost_usd or 0.0)):
+                log.error("the keyring is too far behind: what a request cost is not counted")
 
     def rules(self, rules: Rules, own: Secret | None) -> Rules:
         """`rules` with the keys. `own`: the key that clients here are given, if they are."""

@@ -285,6 +285,7 @@ class Parts:
             dropped=self.dropped,
             trace=self.foreign.trace,
             foreign=self.foreign,
+            keyring=self.access.keyring,
         )
 
 

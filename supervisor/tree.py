@@ -115,7 +115,9 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
 
 def _journal(parts: Parts) -> JournalActor:
     books = parts.accounting.books
-    return JournalActor(parts.disk, parts.log_directory, parts.today, parts.dropped, books)
+    return JournalActor(
+        parts.disk, parts.log_directory, parts.today, parts.dropped, books, parts.access.spent
+    )
 
 
 def _dispatcher(parts: Parts) -> DispatcherActor:

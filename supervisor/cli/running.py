@@ -49,7 +49,7 @@ class RunningInstance:
     def credential(self) -> Secret | None:
         """`[access] token`, for calls that need it at once; None where there is none."""
         if self._token is None:
-            self._token = access_token(configuration_of(self.instance))
+            self._token = access_token(configuration_of(self.instance), state_directory())
         return self._token
 
     def _with_token(self, call: Callable[[], object]) -> object:

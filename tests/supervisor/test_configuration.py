@@ -252,13 +252,6 @@ def test_a_missing_file_named_by_a_variable_is_blamed_on_that(files: Files) -> N
     assert error.source == "environment SUPERVISOR_UPSTREAM_CA_FILE"
 
 
-def test_access_keys_are_refused_because_nobody_could_get_in(files: Files) -> None:
-    with pytest.raises(ConfigInvalid) as caught:
-        files.load("[access]\nkeys = true\n[server]\nport = -1")
-    assert [error.path for error in caught.value.errors] == ["server.port", "access.keys"]
-    assert "access.token" in str(caught.value)
-
-
 def test_accounts_of_the_environment_are_found(files: Files) -> None:
     loaded = files.load(
         "",

@@ -54,6 +54,7 @@ async def test_everybody_is_there_in_start_order(children: list[ChildSpec]) -> N
         "usage-file",
         "model-lists",
         "loop-lag",
+        "keyring",
         "connections",
         "front-end",
     ]
