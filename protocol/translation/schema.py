@@ -13,10 +13,13 @@ Json = dict[str, Any]
 
 DEPTH_MAX = 32
 """References and nesting are followed so deep; what lies deeper is any object."""
+NODES_MAX = 5000
+"""Schemas in the result. References multiply: a few lines can stand for more than any memory holds.
+What comes after so many is any object, as is a schema inside of itself."""
 
+_SAID = ("title", "description")
 _COPIED = (
-    "title",
-    "description",
+    *_SAID,
     "minItems",
     "maxItems",
     "minLength",
@@ -36,9 +39,31 @@ _FORMATS = {
 _TYPES = ("string", "number", "integer", "boolean", "array", "object")
 
 
+class _Place:
+    """Where a schema stands: in which document, how deep, and inside of which references."""
+
+    def __init__(self, root: Json) -> None:
+        self.root = root
+        self.depth = 0
+        self.inside: frozenset[str] = frozenset()
+        self.room = [NODES_MAX]
+
+    def below(self, reference: str | None = None) -> _Place:
+        """One step down, through a reference or into a part."""
+        place = _Place(self.root)
+        place.depth, place.room = self.depth + 1, self.room
+        place.inside = self.inside if reference is None else self.inside | {reference}
+        return place
+
+    def ends_here(self) -> bool:
+        """Takes room for one schema more; true where there is none, or it is too deep."""
+        self.room[0] -= 1
+        return self.depth > DEPTH_MAX or self.room[0] < 0
+
+
 def cleaned(schema: Json) -> Json:
     """The schema of a tool's input: always of type object."""
-    found = _clean(schema, schema, 0)
+    found = _clean(schema, _Place(schema))
     found.pop("nullable", None)
     if found.get("type") != "object":
         # `anyOf` at the top, or no object at all: no target takes a call without named arguments.
@@ -48,15 +73,17 @@ def cleaned(schema: Json) -> Json:
     return found
 
 
-def _clean(schema: Any, root: Json, depth: int) -> Json:
-    if not isinstance(schema, dict) or depth > DEPTH_MAX:
+def _clean(schema: Any, at: _Place) -> Json:
+    if not isinstance(schema, dict) or at.ends_here():
         return {"type": "object"}
-    if isinstance(schema.get("$ref"), str):
-        target = _resolve(schema["$ref"], root)
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
         rest = {key: value for key, value in schema.items() if key != "$ref"}
-        return _clean({**target, **rest}, root, depth + 1)
+        if reference in at.inside:
+            return {"type": "object", **{key: rest[key] for key in _SAID if key in rest}}
+        return _clean({**_resolve(reference, at.root), **rest}, at.below(reference))
     if isinstance(schema.get("allOf"), list):
-        schema = _all_of(schema, root, depth)
+        schema = _all_of(schema, at)
     found: Json = {key: schema[key] for key in _COPIED if key in schema}
     branches = schema.get("anyOf") or schema.get("oneOf")
     kinds = schema.get("type")
@@ -64,22 +91,22 @@ def _clean(schema: Any, root: Json, depth: int) -> Json:
     nullable = "null" in kinds or schema.get("nullable") is True
     kinds = [kind for kind in kinds if kind in _TYPES]
     if isinstance(branches, list) and branches:
-        nullable = _any_of(found, branches, root, depth) or nullable
+        nullable = _any_of(found, branches, at) or nullable
     elif len(kinds) > 1:
         found["anyOf"] = [
-            _clean({**_bare(schema), "type": kind}, root, depth + 1) for kind in kinds
+            _clean({**_bare(schema), "type": kind}, at.below()) for kind in kinds
         ]
     else:
-        _of_kind(found, schema, kinds[0] if kinds else _guess(schema), root, depth)
+        _of_kind(found, schema, kinds[0] if kinds else _guess(schema), at)
     if nullable:
         found["nullable"] = True
     return found
 
 
-def _any_of(found: Json, branches: list[Any], root: Json, depth: int) -> bool:
+def _any_of(found: Json, branches: list[Any], at: _Place) -> bool:
     """Fills `found`; gives whether null was one of the branches."""
     real = [b for b in branches if not (isinstance(b, dict) and b.get("type") == "null")]
-    clean = [_clean(branch, root, depth + 1) for branch in real]
+    clean = [_clean(branch, at.below()) for branch in real]
     if len(clean) == 1:
         found.update({**clean[0], **found})
     elif clean:
@@ -87,7 +114,7 @@ def _any_of(found: Json, branches: list[Any], root: Json, depth: int) -> bool:
     return len(real) < len(branches)
 
 
-def _of_kind(found: Json, schema: Json, kind: str, root: Json, depth: int) -> None:
+def _of_kind(found: Json, schema: Json, kind: str, at: _Place) -> None:
     found["type"] = kind
     if schema.get("format") in _FORMATS.get(kind, ()):
         found["format"] = schema["format"]
@@ -100,13 +127,13 @@ def _of_kind(found: Json, schema: Json, kind: str, root: Json, depth: int) -> No
         for key in ("minimum", "maximum", "default"):
             found.pop(key, None)
     if kind == "array":
-        found["items"] = _clean(schema.get("items") or {"type": "string"}, root, depth + 1)
+        found["items"] = _clean(schema.get("items") or {"type": "string"}, at.below())
     if kind == "object":
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
         if properties:
             found["properties"] = {
-                name: _clean(value, root, depth + 1) for name, value in properties.items()
+                name: _clean(value, at.below()) for name, value in properties.items()
             }
         required = schema.get("required")
         known = (
@@ -126,18 +153,18 @@ def _limits(found: Json, schema: Json, kind: str) -> None:
         found.setdefault("maximum", high - step)
 
 
-def _all_of(schema: Json, root: Json, depth: int) -> Json:
+def _all_of(schema: Json, at: _Place) -> Json:
     parts = [part for part in schema["allOf"] if isinstance(part, dict)]
-    resolved = [_resolved(part, root, depth) for part in parts]
+    resolved = [_resolved(part, at) for part in parts]
     own = {key: value for key, value in schema.items() if key != "allOf"}
     return _merged([*resolved, own])
 
 
-def _resolved(part: Json, root: Json, depth: int) -> Json:
-    for _ in range(DEPTH_MAX - min(depth, DEPTH_MAX)):
+def _resolved(part: Json, at: _Place) -> Json:
+    for _ in range(DEPTH_MAX - min(at.depth, DEPTH_MAX)):
         if not isinstance(part.get("$ref"), str):
             break
-        part = {**_resolve(part["$ref"], root), **{k: v for k, v in part.items() if k != "$ref"}}
+        part = {**_resolve(part["$ref"], at.root), **{k: v for k, v in part.items() if k != "$ref"}}
     return part
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -175,3 +176,26 @@ def test_every_schema_becomes_one_that_is_taken(schema: dict[str, Any]) -> None:
     found = cleaned(schema)
     strict(found)
     assert found["type"] == "object"
+
+
+def test_references_that_multiply_are_followed_within_bounds() -> None:
+    """A tree of two branches, thirty deep, would be a thousand million schemas."""
+    branch = {"$ref": "#/$defs/node"}
+    node = {"type": "object", "properties": {"left": branch, "right": branch}}
+    found = cleaned({**node, "$defs": {"node": node}})
+    strict(found)
+    inner = found["properties"]["left"]["properties"]["left"]
+    assert inner == {"type": "object"}, "a schema inside of itself is any object"
+
+
+def test_definitions_that_double_each_other_are_followed_within_bounds() -> None:
+    names = [f"d{number}" for number in range(30)]
+    definitions: dict[str, Any] = {
+        name: {"anyOf": [{"$ref": f"#/$defs/{after}"}, {"$ref": f"#/$defs/{after}"}]}
+        for name, after in itertools.pairwise(names)
+    }
+    definitions[names[-1]] = {"type": "string"}
+    root = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": definitions}
+    found = cleaned(root)
+    strict(found)
+    assert len(json.dumps(found)) < 1_000_000
