@@ -28,7 +28,7 @@ PER_AWAIT = 0.05
 """An actor awaits far more often than a request is sent: its rates are so much smaller."""
 
 PER_MESSAGE = 0.1
-UNTOUCHED = HANDOVERS | {"NurseryManager.__aexit__"}
+UNTOUCHED = HANDOVERS | {"NurseryManager.__aexit__", "_AsyncGeneratorContextManager.__aexit__"}
 """Awaits that hand something over, or that trio itself relies on to return."""
 
 KILLS_APART = 20.0

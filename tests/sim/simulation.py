@@ -21,6 +21,9 @@ from tests.sim.history import History, Left, Logged
 from tests.sim.scenario import Scenario, draw
 from tests.sim.world import World
 
+LONGEST_SECONDS = 6 * 3600.0
+"""A run that takes longer hangs."""
+
 GOODBYE_SECONDS = 5.0
 """After the last life, for upstreams to hear that their connections are closed."""
 
@@ -49,11 +52,13 @@ def _deterministic(seed: int, history: History) -> Generator[None, None, None]:
     secrets.randbits = rng.getrandbits
     handler = _ErrorLog(history)
     root = logging.getLogger()
+    level = root.level  # a reload may change it
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
+        root.setLevel(level)
         for name, function in kept.items():
             setattr(secrets, name, function)
         scheduler._r.setstate(state)
@@ -75,12 +80,14 @@ async def _day(scenario: Scenario, history: History) -> None:
         before = _tasks()
         world = World(scenario, history, nursery)
         async with trio.open_nursery() as program:
+            program.cancel_scope.deadline = LONGEST_SECONDS
             program.start_soon(world.lives)
             await world.storm()
             await world.heal()
             await world.prove()
             world.stop()
-        await trio.sleep(5)
+        assert trio.current_time() < LONGEST_SECONDS, "the run came to no end"
+        await trio.sleep(GOODBYE_SECONDS)
         now = trio.current_time()
         history.hours = now / 3600
         world.read_the_logs()

@@ -187,7 +187,9 @@ class World:
             self._close_door()
 
     def _close_door(self) -> None:
-        self._program, self._opened = None, trio.Event()
+        self._program = None
+        if self._opened.is_set():  # else there are some who wait at it already
+            self._opened = trio.Event()
 
     async def _end_some_time(self, program: Program, power: trio.CancelScope) -> None:
         rng = self.dice.stream("lives")
