@@ -21,6 +21,7 @@ from supervisor.cli.logs import logs
 from supervisor.cli.reload import reload
 from supervisor.cli.repair import repair
 from supervisor.cli.run import run
+from supervisor.cli.simulate import simulate
 from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
@@ -75,7 +76,7 @@ def commands() -> None:
 
 _COMMANDS = (
     run, check, status, usage, logs, explain, statusline, auth, execute, reload, stop, client, repair,
-    uninstall, demo
+    uninstall, simulate, demo
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)
