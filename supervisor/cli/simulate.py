@@ -74,9 +74,21 @@ pauses for an hour.
     metavar="SECONDS",
     help="routing.affinity_seconds; 0: off.",
 )
-@click.option("--switch-at", type=click.FloatRange(0, 1), default=0.98, show_default=True)
 @click.option(
-    "--max-wait", type=click.FloatRange(min=0), default=2, show_default=True, metavar="SECONDS"
+    "--switch-at",
+    type=click.FloatRange(0, 1),
+    default=0.98,
+    show_default=True,
+    metavar="FRACTION",
+    help="routing.switch_at, of the allowance.",
+)
+@click.option(
+    "--max-wait",
+    type=click.FloatRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="routing.max_wait: who is not served within it is refused.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def simulate(
