@@ -23,18 +23,16 @@ class Accounting:
         self.history = QuotaHistory()
         self.books = Bookkeeping(self.prices if real else None, self.tally.finished)
 
-    def with_forecasts(self, account: dict[str, Any], now: float) -> dict[str, Any]:
-        """An entry of `accounts` in `/status`, each window with its `forecast`, or null."""
+    def forecasts(self, account: dict[str, Any], now: float) -> dict[str, Any]:
+        """`forecast` of an entry of `accounts` in `/status`: the windows of which one can be made."""
         told = self.history.forecasts(account["name"], account["quota"], now)
-        quota: dict[str, Any] = {}
-        for name, window in account["quota"].items():
-            forecast = told.get(name)
-            view = forecast and {
+        return {
+            name: {
                 "rate_per_hour": forecast.rate_per_hour,
                 "full_at": None if forecast.full_at is None else utc(forecast.full_at),
             }
-            quota[name] = {**window, "forecast": view}
-        return {**account, "quota": quota}
+            for name, forecast in told.items()
+        }
 
     def _base_url(self, provider: str) -> str | None:
         known = (one for one in self._config().providers if one.name == provider)

@@ -203,9 +203,14 @@ class Control:
 
     def _with_metadata(self, accounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         known = {account.name: account.metadata for account in self._parts.config.accounts}
-        now, told = self._parts.wall_clock(), self._parts.accounting.with_forecasts
+        now, forecasts = self._parts.wall_clock(), self._parts.accounting.forecasts
         return [
-            {**told(view, now), "metadata": dict(known.get(view["name"], {}))} for view in accounts
+            {
+                **view,
+                "forecast": forecasts(view, now),
+                "metadata": dict(known.get(view["name"], {})),
+            }
+            for view in accounts
         ]
 
     def _clocks(self) -> Clocks:

@@ -93,9 +93,7 @@ def _clean(schema: Any, at: _Place) -> Json:
     if isinstance(branches, list) and branches:
         nullable = _any_of(found, branches, at) or nullable
     elif len(kinds) > 1:
-        found["anyOf"] = [
-            _clean({**_bare(schema), "type": kind}, at.below()) for kind in kinds
-        ]
+        found["anyOf"] = [_clean({**_bare(schema), "type": kind}, at.below()) for kind in kinds]
     else:
         _of_kind(found, schema, kinds[0] if kinds else _guess(schema), at)
     if nullable:

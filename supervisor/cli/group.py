@@ -25,6 +25,7 @@ from supervisor.cli.repair import repair
 from supervisor.cli.run import run
 from supervisor.cli.service import service
 from supervisor.cli.setup import setup
+from supervisor.cli.simulate import simulate
 from supervisor.cli.status import status
 from supervisor.cli.statusline import statusline
 from supervisor.cli.stop import stop
@@ -79,7 +80,7 @@ def commands() -> None:
 
 _COMMANDS = (
     setup, run, check, status, usage, logs, explain, statusline, auth, keys, execute, reload, stop, client,
-    service, doctor, repair, uninstall, demo,
+    service, doctor, repair, uninstall, simulate, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     commands.add_command(_command)

@@ -39,7 +39,15 @@ Examples:
 
 @click.command(short_help="Show the last requests, or follow them.", epilog=EXAMPLES)
 @click.option("-f", "--follow", is_flag=True, help="Go on with each new request, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=LINES, show_default=True)
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=LINES,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many of the last ones.",
+)
 @click.option("--request", "request_id", metavar="ID", help="Only the request of this id.")
 @click.option("--account", metavar="NAME", help="Only what this account or provider served.")
 @click.option("--json", "as_json", is_flag=True, help="The lines as they are in the file.")

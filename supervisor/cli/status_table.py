@@ -23,7 +23,6 @@ from supervisor.cli.status_view import (
     RequestView,
     StatusView,
     TokensView,
-    WindowView,
 )
 from supervisor.cli.wording import (
     ago,
@@ -148,7 +147,7 @@ def _accounts(
         counters = account.counters
         row = [_text(account.name), _text(_words(account.kind)), _state(account, now)]
         if wide:
-            windows = [_window(*window, now, ascii_only) for window in _windows(account)]
+            windows = [_window(account, *window, now, ascii_only) for window in _windows(account)]
             row.append(Text("\n").join(windows))
         row += [
             _number(counters.requests),
@@ -187,27 +186,28 @@ def _bench(cooldown: CooldownView, now: datetime) -> str:
 
 def _quota(accounts: Sequence[AccountView], width: int, now: datetime, ascii_only: bool) -> Table:
     rows = [
-        [_text(account.name if place == 0 else ""), _window(*window, now, ascii_only)]
+        [_text(account.name if place == 0 else ""), _window(account, *window, now, ascii_only)]
         for account in accounts
         for place, window in enumerate(_windows(account))
     ]
     return table([*flexible("account"), *left("window")], rows, width)
 
 
-def _windows(account: AccountView) -> list[tuple[str, WindowView, int]]:
+def _windows(account: AccountView) -> list[tuple[str, int]]:
     """In the usual order, each with the width of the longest name, so that bars line up."""
     names = sorted(account.quota, key=lambda name: (_WINDOW_ORDER.get(name, 99), name))
     longest = max(map(len, names), default=0)
-    return [(name, account.quota[name], longest) for name in names]
+    return [(name, longest) for name in names]
 
 
 def _window(
-    name: str, window: WindowView, name_width: int, now: datetime, ascii_only: bool
+    account: AccountView, name: str, name_width: int, now: datetime, ascii_only: bool
 ) -> Text:
+    window = account.quota[name]
     text = Text(f"{printable(name):<{name_width}} ")
     refuses = window.status not in (None, "", "allowed", "allowed_warning")
     left = remaining(window.resets_at, now)
-    remarks = [f"resets in {left}" if left else "", outlook(window.forecast, now)]
+    remarks = [f"resets in {left}" if left else "", outlook(account.forecast.get(name), now)]
     remarks.append(reading_age(window.read_at, window.source, now))
     remark = "  " + ", ".join(filter(None, remarks)) if any(remarks) else ""
     if window.utilization is None and refuses:

@@ -42,7 +42,6 @@ class WindowView(msgspec.Struct, frozen=True):
     resets_at: str | None = None
     read_at: str | None = None
     source: str = ""
-    forecast: ForecastView | None = None
 
 
 class CountersView(msgspec.Struct, frozen=True):
@@ -65,6 +64,7 @@ class AccountView(msgspec.Struct, frozen=True):
     state: str = ""
     cooldowns: list[CooldownView] = []
     quota: dict[str, WindowView] = {}
+    forecast: dict[str, ForecastView] = {}
     counters: CountersView = CountersView()
     tokens: TokensView = TokensView()
     in_flight: int | None = None

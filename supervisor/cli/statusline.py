@@ -21,7 +21,7 @@ import click
 from supervisor.cli import running
 
 if TYPE_CHECKING:
-    from supervisor.cli.status_view import AccountView, RequestView, StatusView, WindowView
+    from supervisor.cli.status_view import AccountView, RequestView, StatusView
 
 ANSWER_SECONDS = 0.2
 """For the running instance; what is known without it is shown then."""
@@ -124,21 +124,22 @@ def _account(account: AccountView, *, named: bool, now: datetime, colour: bool) 
         state = " ".join([account.state.replace("_", " "), *ends[:1]])
         parts.append(_in_colour(printable(state), _YELLOW, colour=colour))
     names = sorted(account.quota, key=lambda name: (_WINDOW_ORDER.get(name, 99), name))
-    windows = [_window(name, account.quota[name], now=now, colour=colour) for name in names]
+    windows = [_window(account, name, now=now, colour=colour) for name in names]
     parts += [text for text in windows if text][:WINDOWS_SHOWN]
     return " ".join(parts) if len(parts) > named else ""
 
 
-def _window(name: str, window: WindowView, *, now: datetime, colour: bool) -> str:
+def _window(account: AccountView, name: str, *, now: datetime, colour: bool) -> str:
     from protocol.usage_file import percent
     from supervisor.cli.wording import printable, remaining
 
+    window, ahead = account.quota[name], account.forecast.get(name)
     if window.utilization is None:
         return ""
     used = percent(max(window.utilization, 0.0))
     code = _RED if used >= NEARLY_USED_UP else _YELLOW if used >= GETTING_USED_UP else _GREEN
     warns = "!" if "warning" in (window.status or "") else ""
-    left = remaining(window.forecast.full_at, now) if window.forecast else ""
+    left = remaining(ahead.full_at, now) if ahead else ""
     ends = f" (full in {left})" if left else ""
     return f"{printable(name)} {_in_colour(f'{used}%{warns}', code, colour=colour)}{ends}"
 

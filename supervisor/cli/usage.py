@@ -32,7 +32,13 @@ requests whose model has no known price, or whose line is older than prices.
 
 
 @click.command(short_help="Sum up requests, tokens and cost from the logs.", epilog=EXAMPLES)
-@click.option("--by", type=click.Choice(_DIMENSIONS), default="account", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(_DIMENSIONS),
+    default="account",
+    show_default=True,
+    help="What makes a row; account is the provider where one served.",
+)
 @click.option(
     "--since",
     type=Since(),

@@ -525,7 +525,7 @@ async def test_the_usage_of_a_stream_that_broke_off_is_marked_as_such(
     )
     stream = Answer(headers=(("content-type", "text/event-stream"),), parts=(*events, end))
     seen: list[Usage] = []
-    monkeypatch.setattr(Record, "explained", _noting(seen))
+    monkeypatch.setattr(Record, "over", _noting(seen))
     async with program_in_memory(ACCOUNT + TO_OPENAI, upstream(DRY, stream)) as program:
         await ask(program, STREAM)
         written = await line(program)
@@ -534,10 +534,10 @@ async def test_the_usage_of_a_stream_that_broke_off_is_marked_as_such(
 
 
 def _noting(seen: list[Usage]) -> Any:
-    explained = Record.explained
+    over = Record.over
 
     def noting(record: Record) -> Any:
         seen.append(record.usage)
-        return explained(record)
+        return over(record)
 
     return noting

@@ -24,7 +24,7 @@ def test_help_names_every_command_and_what_it_does(start: Start) -> None:
         assert f"  {name:<{width}}{command.short_help}"[:40] in done.stdout
     assert list(commands.commands) == [
         "setup", "run", "check", "status", "usage", "logs", "explain", "statusline", "auth", "keys", "exec",
-        "reload", "stop", "client", "service", "doctor", "repair", "uninstall", "demo",
+        "reload", "stop", "client", "service", "doctor", "repair", "uninstall", "simulate", "demo",
     ]  # fmt: skip
     assert "_SUPERVISOR_COMPLETE=bash_source" in done.stdout
 

@@ -256,8 +256,9 @@ def test_amounts_are_short(count: int, shown: str) -> None:
 def test_a_window_says_how_long_it_lasts_at_the_rate_of_late(
     forecast: dict[str, Any] | None, said: str
 ) -> None:
-    known = {**window(0.81, "allowed", at(7_400)), "forecast": forecast, "read_at": at(-1)}
-    status = sample_status.status(accounts=[account("work", quota={"5h": known})])
+    known = {**window(0.81, "allowed", at(7_400)), "read_at": at(-1)}
+    work = account("work", quota={"5h": known}, forecast={"5h": forecast} if forecast else {})
+    status = sample_status.status(accounts=[work])
     for width in (80, 160):
         (shown,) = (text for text in drawn(status, [], width) if "81%" in text)
         assert f"resets in 2 h 3 min{said}" in shown

@@ -185,6 +185,8 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 def test_a_window_that_will_be_used_up_before_its_reset_is_said() -> None:
     ahead = account("work", **{"5h": 0.8, "7d": 0.2})
     at = (NOW + timedelta(minutes=40)).isoformat()
-    ahead["quota"]["5h"]["forecast"] = {"rate_per_hour": 0.3, "full_at": at}
-    ahead["quota"]["7d"]["forecast"] = {"rate_per_hour": 0.01, "full_at": None}
+    ahead["forecast"] = {
+        "5h": {"rate_per_hour": 0.3, "full_at": at},
+        "7d": {"rate_per_hour": 0.01, "full_at": None},
+    }
     assert line(pool(ahead)) == "5h 80% (full in 40 min) 7d 20%"
