@@ -81,6 +81,9 @@ async def measured(
         worker = psutil.Process((await process.status())["worker_pid"])
         for _ in range(5):
             assert (await ask(process)).status == 200
+        with trio.fail_after(15):  # the first answer had the price table read
+            while (await process.status())["prices"]["state"] == "not read yet":  # noqa: ASYNC110
+                await trio.sleep(0.05)
         found = Measured(process, worker)
         yield found
         assert (await process.status())["worker_pid"] == worker.pid, "the worker died of it"

@@ -594,7 +594,6 @@ async def test_every_answer_whatever_it_is_brings_its_quota(
         "resets_at": "2026-09-21T16:43:20Z",
         "read_at": found["first"]["5h"]["read_at"],
         "source": "response",
-        "forecast": None,
     }
 
 

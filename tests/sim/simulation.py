@@ -52,11 +52,13 @@ def _deterministic(seed: int, history: History) -> Generator[None, None, None]:
     secrets.randbits = rng.getrandbits
     handler = _ErrorLog(history)
     root = logging.getLogger()
+    level = root.level  # a reload may change it
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
+        root.setLevel(level)
         for name, function in kept.items():
             setattr(secrets, name, function)
         scheduler._r.setstate(state)
