@@ -121,6 +121,7 @@ def logged(state: Path) -> int:
     return len(lines)
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.sweep
 async def test_a_worker_killed_at_any_moment_breaks_what_it_served_and_nothing_else(
     served: Path, tmp_path: Path
@@ -159,6 +160,7 @@ async def killed_under_load(config: Path, state: Path, kills: int) -> Counter[st
     return load.outcomes
 
 
+@pytest.mark.promise("S5")
 @pytest.mark.sweep
 async def test_asked_to_stop_at_any_moment_under_load_every_answer_is_whole(
     served: Path, upstream: Upstream, tmp_path: Path
@@ -180,6 +182,7 @@ async def test_asked_to_stop_at_any_moment_under_load_every_answer_is_whole(
     assert outcomes["refused"] > 0, "they went on asking (the control)"
 
 
+@pytest.mark.promise("S5", control=True)
 async def test_killed_under_the_same_load_answers_are_broken(served: Path, tmp_path: Path) -> None:
     """The control: the drain is what kept them whole."""
     killed = await ended_under_load(served, tmp_path / "state", signal.SIGKILL)
@@ -249,6 +252,7 @@ async def started_at_once(config: Path, states: list[Path]) -> list[int]:
 STATE_DISK_BYTES = 512 * 1024
 
 
+@pytest.mark.promise("D1")
 async def test_a_full_disk_below_its_state_stops_no_request_and_tears_no_file(
     served: Path, tmp_path: Path
 ) -> None:

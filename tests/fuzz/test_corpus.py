@@ -16,6 +16,7 @@ CORPUS_BYTES_MAX = 512 * 1024
 """Of all corpora together: they are seeds, not a collection."""
 
 
+@pytest.mark.promise("C6", "U5")
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_of_the_corpus_breaks_its_target(name: str) -> None:
     found = list(inputs(name))

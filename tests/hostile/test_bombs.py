@@ -169,6 +169,7 @@ BOUNDS: dict[str, tuple[Callable[[Wire], Awaitable[None]], int]] = {
 }
 
 
+@pytest.mark.promise("C4", "C5")
 async def test_no_bomb_of_clients_takes_more_memory_than_its_bound(
     upstream: Upstream,  # noqa: F811 - the fixture
     config: Path,  # noqa: F811
@@ -189,6 +190,7 @@ async def test_no_bomb_of_clients_takes_more_memory_than_its_bound(
         assert it.grown <= SLACK, "what is left when all have gone"
 
 
+@pytest.mark.promise("C4", control=True)
 async def test_without_its_bound_the_same_bodies_take_their_whole_size(
     upstream: Upstream,  # noqa: F811 - the fixture
     config: Path,  # noqa: F811
@@ -237,6 +239,7 @@ def endless(*, stream: bool = True, status: int = 200) -> Answer:
     return Answer(status=status, headers=(("content-type", kind),), parts=(*pieces, Wait("never")))
 
 
+@pytest.mark.promise("C1")
 async def test_clients_that_stop_reading_cost_little_and_hold_up_nobody(
     upstream: Upstream,  # noqa: F811 - the fixture
     config: Path,  # noqa: F811
@@ -266,6 +269,7 @@ async def test_clients_that_stop_reading_cost_little_and_hold_up_nobody(
         await gone(wires)
 
 
+@pytest.mark.promise("U5")
 async def test_an_upstream_without_end_costs_little(
     upstream: Upstream,  # noqa: F811 - the fixture
     config: Path,  # noqa: F811

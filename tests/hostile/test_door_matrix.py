@@ -143,6 +143,7 @@ async def ask(program: RunningProgram, case: Case) -> Received:
     return received
 
 
+@pytest.mark.promise("X1", "X2")
 @pytest.mark.sweep
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("token", [False, True], ids=["open", "with a token"])

@@ -127,6 +127,7 @@ def _readable(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
+@pytest.mark.promise("X4")
 @pytest.mark.slow
 async def test_what_others_write_is_text_wherever_we_write_it(
     upstream: Upstream,  # noqa: F811 - the fixture

@@ -22,6 +22,7 @@ def seeds_until_found(plant: Plant) -> int:
     return 0
 
 
+@pytest.mark.promise("A1", "A7", "U3", control=True)
 @pytest.mark.sweep
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name.replace(" ", "-"))

@@ -46,6 +46,7 @@ def replay(seed: int) -> str:
     return f"replay: python -m pytest tests/sim --seed {seed}"
 
 
+@pytest.mark.promise("A1", "A7", "A8", "K1", "T1", "U3")
 @pytest.mark.sweep
 @pytest.mark.timeout(300)
 def test_whatever_happens_every_request_gets_one_honest_answer(
