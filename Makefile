@@ -65,7 +65,7 @@ mutation: .venv/.development ## Do tests notice small changes in protocol/? make
 check: .venv/.development ## Formatting, lint, types, purity and wiring; no other tests
 	$(BIN)/ruff format --quiet --check --diff $(CODE)
 	$(BIN)/ruff check --quiet $(CODE)
-	find $(CODE) -name '*.py' -exec $(BIN)/flake8-async $(FLAKE8_ASYNC) {} +
+	find $(CODE) -name '*.py' | sort | xargs -P 2 -n 100 $(BIN)/flake8-async $(FLAKE8_ASYNC)
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/python -m pytest -q tests/test_purity.py tests/test_style.py
 

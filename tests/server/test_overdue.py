@@ -87,7 +87,7 @@ async def test_a_read_that_is_to_end_ends_also_when_it_only_takes_its_turn() -> 
             await begun.wait()
             ours.expire()
             with trio.move_on_after(5) as limit:
-                while len(ended) <= turns:
+                while len(ended) <= turns:  # noqa: ASYNC110 - nobody tells
                     await trio.lowlevel.checkpoint()
             assert not limit.cancelled_caught
     ours.close()
