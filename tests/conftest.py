@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -141,6 +142,15 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+@pytest.fixture(autouse=True)
+def log_level_stays() -> Iterator[None]:
+    """A reload sets the level of all logs, and a test that looks at the log runs in this process too."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
 
 
 @pytest.fixture(autouse=True, scope="session")
