@@ -80,7 +80,7 @@ def test_yes_takes_logins_and_keys_writes_a_file_and_says_what_is_next(
     assert stored["spare-one"]["accessToken"] == KEY
     assert config.stat().st_mode & 0o777 == 0o600
     assert decode(tomllib.loads(config.read_text()), variables={}, source="x") == Config()
-    assert f"no service: systemd user unit: {NO_BUS}" in ended.output
+    assert f"no service: systemd user unit: {NO_BUS}" in ended.output, ended.output
     assert "supervisor run" in ended.output
     assert KEY not in ended.output
     assert ACCESS not in ended.output

@@ -47,7 +47,9 @@ async def _front(answer: object) -> AsyncGenerator[Replay, None]:
     async with trio.open_nursery() as nursery:
         front = ScriptedUpstream(answer)  # type: ignore[arg-type]
         url = await nursery.start(front.serve_tcp)
-        yield Replay(url, upstream, pool=False)
+        replay = Replay(url, upstream, pool=False)
+        yield replay
+        await replay.aclose()
         nursery.cancel_scope.cancel()
 
 
