@@ -45,8 +45,8 @@ def configuration() -> Config:
 
 
 @contextlib.contextmanager
-def usable() -> Iterator[None]:
-    """Turns what the store may raise into a Failure that says what to do."""
+def usable(what: str = "the token store") -> Iterator[None]:
+    """Turns what a store may raise into a Failure that says what to do."""
     from protocol.login import CredentialFileInvalid, CredentialsUnusable
 
     try:
@@ -58,7 +58,7 @@ def usable() -> Iterator[None]:
     except OSError as error:
         raise Failure(
             exit_codes.PERMISSION,
-            f"the token store cannot be written: {error}",
+            f"{what} cannot be written: {error}",
             "nothing was changed.",
         ) from error
 

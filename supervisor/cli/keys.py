@@ -76,7 +76,7 @@ def create(
     from protocol import inbound_keys, key_file
     from protocol.inbound_keys import KeyLimits
 
-    with _usable():
+    with auth_place.usable("the key file"):
         key, secret = inbound_keys.made(
             name,
             secrets.token_bytes(inbound_keys.RANDOM_BYTES),
@@ -99,7 +99,7 @@ def create(
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
     """List the keys, without the keys themselves."""
-    with _usable():
+    with auth_place.usable("the key file"):
         file = _store().read()
     if as_json:
         click.echo(json.dumps([_as_json(key) for key in file.keys], indent=2))
@@ -121,7 +121,7 @@ def revoke(key_id: str) -> None:
     """
     from protocol import key_file
 
-    with _usable(), _known(key_id):
+    with auth_place.usable("the key file"), _known(key_id):
         _change(lambda file: key_file.revoked(file, key_id, time.time()))
     click.echo(f"key {key_id} is revoked")
 
@@ -136,7 +136,7 @@ def delete(key_id: str, force: bool) -> None:
     """
     from protocol import key_file
 
-    with _usable(), _known(key_id):
+    with auth_place.usable("the key file"), _known(key_id):
         key = _store().read().key(key_id)
         if key is not None and key.state(time.time()) == "valid" and not force:
             raise Failure(
@@ -173,23 +173,6 @@ def _change(edit: Callable[[KeyFile], KeyFile]) -> None:
         instance.post("/status/keys/reload")
     except (NothingAnswers, Refused):
         click.echo(f"note: {auth_place.SOON}", err=True)
-
-
-@contextlib.contextmanager
-def _usable() -> Iterator[None]:
-    """Turns what the store may raise into a Failure that says what to do."""
-    from protocol.login import CredentialFileInvalid, CredentialsUnusable
-
-    try:
-        yield
-    except CredentialsUnusable as reason:
-        raise Failure(exit_codes.PERMISSION, str(reason)) from reason
-    except CredentialFileInvalid as reason:
-        raise Failure(exit_codes.USAGE, str(reason)) from reason
-    except OSError as error:
-        raise Failure(
-            exit_codes.PERMISSION, f"the keys cannot be written: {error}", "nothing was changed."
-        ) from error
 
 
 @contextlib.contextmanager
