@@ -14,7 +14,7 @@ OURS = (
     "accounts.json*", "client.json*", "client.key", "client.lock", "instance.json*",
     "instance.lock", "keys.json*", "logins.json*", "quota.json*", "service.log",
 )  # fmt: skip
-LOCKS = (".accounts.json.lock", ".logins.json.lock")
+LOCKS = (".accounts.json.lock", ".keys.json.lock", ".logins.json.lock")
 """Last, because whoever waits for one would lock a file without a name."""
 LOGS = ("requests-*.jsonl*", "debug-*.jsonl*")
 

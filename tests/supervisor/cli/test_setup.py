@@ -332,6 +332,7 @@ def test_uninstall_purge_leaves_a_home_as_it_was(
     assert invoke("setup", "--yes").exit_code == 0
     (home / ".config" / "llm-supervisor" / "service.env").write_text("A=1\n")
     (state_dir / "service.log").write_text("x")
+    assert invoke("keys", "create", "--name", "ci").exit_code == 0
     assert _files(home) != before
     assert invoke("uninstall").exit_code == 0
     assert invoke("uninstall", "--purge", "--yes").exit_code == 0
