@@ -142,7 +142,8 @@ RefreshMessage = Renew | LoginsKnown
 
 
 class AdmitKey(Question[Problem | None], frozen=True):
-    """One request more for this key; answered with why not."""
+    """One request more for this key; answered with why not. Put twice, after a crash, it counts
+    twice: a limit may be reached one request early, never late."""
 
     key_id: str
 

@@ -151,6 +151,20 @@ async def test_a_key_that_expires_is_turned_away_from_that_moment_on(keyed: Keye
     assert answered.status == 401
 
 
+async def test_an_owners_key_that_is_over_manages_nothing(keyed: Keyed) -> None:
+    expiring, revoked = keyed.make("a", owner=True, days=1 / 86400), keyed.make("b", owner=True)
+    key_id = keyed.entry("b").id
+    keyed.store.change(lambda file: key_file.revoked(file, key_id, time.time()))
+    expires = keyed.entry("a").expires
+    assert expires is not None
+    await trio.sleep(max(0.0, expires - time.time()))
+    await keyed.look()
+    for key, said in ((expiring, "expired"), (revoked, "revoked")):
+        answered = await keyed.live.ask("GET", "/status", [key_header(key)])
+        assert answered.status == 401
+        assert said in json.loads(answered.body)["error"]["message"]
+
+
 async def test_only_an_owners_key_manages(keyed: Keyed) -> None:
     plain, owner = keyed.make("ci"), keyed.make("me", owner=True)
     await keyed.look()
