@@ -93,4 +93,7 @@ def _open_listeners_are_guarded(config: Config, origins: Mapping[str, str]) -> B
     if not is_loopback(config.server.host) and not (config.access.keys or config.access.token):
         hint = "anybody who reaches this address could spend your quota"
         found = f"{quote(config.server.host)} without [access] keys or token"
-        yield "server.host", Refused("a loopback address, or access.token set", found, hint)
+        yield (
+            "server.host",
+            Refused("a loopback address, or access.token or access.keys set", found, hint),
+        )
