@@ -15,6 +15,7 @@ from protocol import local_limit
 from protocol.errors import Problem
 from protocol.inbound_keys import InboundKey
 from protocol.local_limit import WINDOW_SECONDS, Sent
+from protocol.request_line import RequestLine
 
 GRAIN_SECONDS = 1.0
 """Tokens of one second are remembered together, at its newest moment."""
@@ -70,6 +71,12 @@ def _limited(why: str, seconds: float) -> Problem:
         f"this proxy's key {why}; whoever runs the proxy can raise that",
         retry_after=max(1, math.ceil(seconds)),
     )
+
+
+def tokens_of(line: RequestLine) -> int:
+    """What a request that is over counts against its key."""
+    counted = (line.input_tokens, line.output_tokens, line.cache_write_tokens)
+    return sum(count for count in counted if count is not None)
 
 
 def spent(

@@ -14,6 +14,7 @@ from actors.messages import KeyringMessage, KeySpent
 from protocol.config import Config
 from protocol.gate import Rules
 from protocol.inbound_keys import Keyring
+from protocol.key_limits import tokens_of
 from protocol.request_line import RequestLine
 from protocol.secrets import Secret
 from supervisor.client_key import client_key
@@ -40,8 +41,7 @@ class Access:
 
     def spent(self, key_id: str, line: RequestLine) -> None:
         """A request that came with this key is over."""
-        counted = (line.input_tokens, line.output_tokens, line.cache_write_tokens)
-        tokens = sum(count for count in counted if count is not None)
+        tokens = tokens_of(line)
         with contextlib.suppress(AskFailed):  # the program is stopping
             if not self.keyring.tell_nowait(KeySpent(key_id, tokens, line.cost_usd or 0.0)):
                 log.error("the keyring is too far behind: what a request cost is not counted")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.inbound_keys import InboundKey, KeyLimits
-from protocol.key_limits import Spending, admit, day_of, remembered, spent
+from protocol.key_limits import Spending, admit, day_of, remembered, spent, tokens_of
+from protocol.request_line import RequestLine
 from tests.protocol.test_inbound_keys import NOW, key
 
 DAY = NOW - NOW % 86400
@@ -77,6 +78,15 @@ def test_tokens_are_never_forgotten_within_their_minute(events: list[tuple[float
         if sum(count for at, count in past if at > now - 62) < 200:
             assert admit(spending, holder, now, NOW)[1] is None
     assert len(spending.tokens) <= 62
+
+
+def test_what_came_from_a_cache_or_is_unknown_does_not_count() -> None:
+    line = RequestLine("", "r", "POST", "/v1/messages")
+    assert tokens_of(line) == 0
+    told = msgspec.structs.replace(
+        line, input_tokens=1, output_tokens=10, cache_read_tokens=100, cache_write_tokens=1000
+    )
+    assert tokens_of(told) == 1011
 
 
 def test_a_budget_ends_with_its_day() -> None:
