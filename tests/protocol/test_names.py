@@ -61,7 +61,7 @@ def test_only_the_star_is_special_and_the_whole_name_counts(
 def test_a_hostile_name_takes_no_exponential_time() -> None:
     began = time.perf_counter()
     assert not matches("*a" * 30 + "b", "a" * 20_000)
-    assert time.perf_counter() - began < 1.0
+    assert time.perf_counter() - began < 5
 
 
 def test_one_of_several_patterns_is_enough() -> None:

@@ -42,7 +42,7 @@ async def test_past_the_cap_a_client_is_told_to_come_again(tmp_path: Path) -> No
         for _ in range(3):
             await stalled(live, stack)
         for _ in range(5):
-            with trio.fail_after(1):
+            with trio.fail_after(10):
                 refused = await live.ask("POST", "/v1/messages", body=b"{}")
             assert (refused.status, refused.header("retry-after")) == (503, "1")
             assert refused.header("connection") == "close"
@@ -57,7 +57,7 @@ async def test_a_new_connection_takes_the_place_of_the_one_idle_for_longest(tmp_
             assert (await wires[number].ask("GET", "/health/live")).status == 200
         async with await live.connect() as fourth:
             assert (await fourth.ask("GET", "/health/live")).status == 200
-            with trio.fail_after(1):
+            with trio.fail_after(10):
                 assert await wires[1].ended() == b""
             for number in (0, 2):
                 assert (await wires[number].ask("GET", "/health/live")).status == 200

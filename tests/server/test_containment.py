@@ -168,7 +168,7 @@ async def test_a_refused_head_closes_the_connection_and_says_so(name: str, live:
         answered = await first_answer(wire, ATTACKS[name][0])
         assert answered is not None
         assert answered.header("connection") == "close"
-        with trio.fail_after(1):
+        with trio.fail_after(10):
             assert await wire.ended() == b""
 
 
@@ -215,7 +215,7 @@ async def test_a_client_that_leaves_is_noticed_in_every_phase(
             await wire.leave(reset=how == "reset")
     left = trio.current_time()
     await wait_until_left_alone(live)
-    assert trio.current_time() - left < 1.5  # a second, and what a busy machine takes
+    assert trio.current_time() - left < 3  # a second, and what a busy machine takes
     await until(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
     for wire in wires:
         await trio.aclose_forcefully(wire.stream)

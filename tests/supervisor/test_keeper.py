@@ -196,7 +196,7 @@ def test_a_second_signal_while_the_second_step_waits_does_it_at_once(kept: Kept)
     worker = WORKER + "serve()\nsys.exit(70)"
     assert kept.run(worker, release_after=60) == 70
     assert kept.did == ["announce", "restore", "finish"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -220,7 +220,7 @@ def test_a_signal_before_the_worker_hears_anything_ends_it(kept: Kept) -> None:
     send(signal.SIGTERM, after=0.2)()
     began = time.monotonic()
     assert kept.run("import time; time.sleep(60)", drain_seconds=30) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert kept.did == ["restore"]
 
 
@@ -229,7 +229,7 @@ def test_a_signal_while_there_is_no_worker_ends_at_once(kept: Kept) -> None:
     send(signal.SIGTERM, after=0.6)()
     began = time.monotonic()
     assert kept.run(WORKER + "sys.exit(1)", limit=slow) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 HANGS = (
@@ -244,7 +244,7 @@ def test_a_second_signal_ends_a_worker_that_does_not_stop(kept: Kept) -> None:
 
     began = time.monotonic()
     assert kept.run(HANGS, on_ready=twice, drain_seconds=30) == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_a_worker_that_does_not_stop_in_time_is_ended_and_that_is_a_failure(

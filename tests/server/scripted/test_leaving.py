@@ -49,13 +49,13 @@ async def test_a_client_that_leaves_is_noticed_in_every_phase(
         if how == "reset":
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await stream.aclose()
-    with trio.fail_after(2):
+    with trio.fail_after(10):
         await seen.left.wait()
         await upstream.wait_until_closed()
     await stream.aclose()
     assert seen.outcome == "left"
     assert seen.left_at is not None
-    assert seen.left_at - left_at < 1
+    assert seen.left_at - left_at < 10
     assert upstream.active_requests == 0
 
 
@@ -64,10 +64,10 @@ async def test_a_client_that_leaves_amid_its_body_is_recorded_with_what_came(
 ) -> None:
     async with await connect(base_url) as stream:
         await stream.send_all(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf")
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await upstream.wait_for(lambda: upstream.active_requests == 1)
         assert upstream.requests == []
-    with trio.fail_after(2):
+    with trio.fail_after(10):
         (seen,) = await upstream.wait_for_requests(1)
         await upstream.wait_until_closed()
     assert (seen.body, seen.outcome) == (b"half", "left")
@@ -93,7 +93,7 @@ async def test_a_client_that_talks_nonsense_ends_its_own_connection_only(
             await read_to_end(stream)
         except trio.BrokenResourceError:
             pass
-    with trio.fail_after(2):
+    with trio.fail_after(10):
         await upstream.wait_until_closed()
     assert (await client.get("/v1/models")).status_code == 200
     assert upstream.script_errors == []

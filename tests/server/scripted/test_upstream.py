@@ -197,7 +197,7 @@ async def test_a_record_does_not_print_its_credential(
 
 async def test_a_stopped_upstream_cancels_what_it_was_answering() -> None:
     upstream = ScriptedUpstream(Answer(parts=(Send(b"x"), Pause(60))))
-    with trio.fail_after(2):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(upstream.serve_tcp)
             async with await connect(url) as stream:
@@ -227,22 +227,22 @@ async def test_nothing_is_left_after_two_hundred_connections_of_every_kind(
     upstream.default(lambda seen: kinds[seen.connection % len(kinds)])
 
     async def visit() -> None:
-        with trio.move_on_after(0.2):
-            async with await connect(base_url) as stream:
-                await stream.send_all(GET)
-                with trio.CancelScope() as scope:
-                    scope.deadline = trio.current_time() + 0.05
-                    try:
-                        while await stream.receive_some():
-                            pass
-                    except trio.BrokenResourceError:
+        async with await connect(base_url) as stream:
+            await stream.send_all(GET)
+            with trio.move_on_after(0.05):
+                try:
+                    while await stream.receive_some():
                         pass
+                except trio.BrokenResourceError:
+                    pass
 
-    for _ in range(10):
-        async with trio.open_nursery() as nursery:
-            for _ in range(20):
-                nursery.start_soon(visit)
-    with trio.fail_after(5):
+    with trio.fail_after(60):
+        for _ in range(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(visit)
+        # A busy machine may have the visitors gone before the last of them was accepted.
+        await upstream.wait_for(lambda: upstream.connections_total == 200)
         await upstream.wait_until_closed()
     await trio.testing.wait_all_tasks_blocked()
     assert upstream.connections_total == 200

@@ -162,8 +162,8 @@ def test_an_instance_that_answers_nonsense_is_no_error(
 def test_it_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """An instance that hangs, or a stdin that nobody closes."""
     began = time.monotonic()
-    assert statusline._within(0.05, lambda: time.sleep(1)) is None
-    assert time.monotonic() - began < 0.8
+    assert statusline._within(0.05, lambda: time.sleep(8)) is None
+    assert time.monotonic() - began < 4
 
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
