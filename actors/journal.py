@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from actors.bookkeeping import Bookkeeping
+from actors.bookkeeping import LINES_IN_A_ROW, Bookkeeping
 from actors.disk import Disk
 from actors.dropped import DroppedLines
 from actors.line_file import LineFile
@@ -95,7 +95,9 @@ class JournalActor:
             lines = await self._books.enter(
                 lines, told, lambda: context.mailbox.waiting < BATCH_LINES_MAX
             )
-        for message, line in zip(over, lines, strict=True):
+        for place, (message, line) in enumerate(zip(over, lines, strict=True), 1):
+            if place % LINES_IN_A_ROW == 0:
+                await trio.lowlevel.checkpoint()
             if isinstance(message, Ended):
                 self._explanations.add(msgspec.structs.replace(message, line=line))
                 if message.key and self._spent is not None:
