@@ -19,7 +19,8 @@ TABLE_SECONDS = 3.0
 """For the table to be read, once in a life. What ends meanwhile waits for it in the journal."""
 LOOK_SECONDS = 0.02
 LINES_IN_A_ROW = 8
-"""Entered without giving others their turn: a whole batch would hold up every stream for 5 ms."""
+"""Entered without giving others their turn: a whole batch would hold up every stream for 5 ms. Where
+more requests than these end in each turn, there is no giving way, or lines would get lost."""
 
 log = logging.getLogger("actors.journal")
 
@@ -64,7 +65,7 @@ class Bookkeeping:
             if entry.counted and not self._waited and self._prices is not None:
                 await self._table(self._prices, has_room)
             done.append(self._entered(line, entry, noted))
-            if len(done) % LINES_IN_A_ROW == 0:
+            if len(done) % LINES_IN_A_ROW == 0 and has_room():
                 await trio.lowlevel.checkpoint()
         return done
 

@@ -88,15 +88,16 @@ class JournalActor:
     async def _write(
         self, messages: list[JournalMessage], context: Context[JournalMessage, Remembered]
     ) -> None:
+        def has_room() -> bool:
+            return context.mailbox.waiting < BATCH_LINES_MAX
+
         over = [message for message in messages if isinstance(message, Ended | RequestLine)]
         lines = [m.line if isinstance(m, Ended) else encode_line(m) for m in over]
         if self._books is not None:
             told = [m.told if isinstance(m, Ended) else None for m in over]
-            lines = await self._books.enter(
-                lines, told, lambda: context.mailbox.waiting < BATCH_LINES_MAX
-            )
+            lines = await self._books.enter(lines, told, has_room)
         for place, (message, line) in enumerate(zip(over, lines, strict=True), 1):
-            if place % LINES_IN_A_ROW == 0:
+            if place % LINES_IN_A_ROW == 0 and has_room():
                 await trio.lowlevel.checkpoint()
             if isinstance(message, Ended):
                 self._explanations.add(msgspec.structs.replace(message, line=line))
