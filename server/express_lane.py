@@ -107,6 +107,7 @@ class ExpressConnection:
         finally:
             if self._watching is not None:
                 self._watching()
+                self._watching = None  # it knows this connection
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await self._stream.send_eof()
                 await self._stream.aclose()
