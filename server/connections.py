@@ -14,9 +14,9 @@ from typing import Protocol
 
 import trio
 
+from actors.overdue import overdue
 from protocol.errors import Problem, answer
 from server.client_stream import CLOSE_SECONDS, ClientStream
-from server.overdue import overdue
 from server.socket_stream import SocketStream
 from server.turnstile import turnstile
 

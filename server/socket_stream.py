@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import trio
 
-from server.overdue import overdue
+from actors.overdue import overdue
 from server.turnstile import turnstile
 
 TURN_OPERATIONS = 16

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 from trio._core import _run as scheduler
 
-from server.overdue import overdue
+from actors.overdue import overdue
 from tests.sim.history import History, Left, Logged
 from tests.sim.scenario import Scenario, draw
 from tests.sim.world import World
