@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from actors.bookkeeping import Bookkeeping
+from actors.bookkeeping import LINES_IN_A_ROW, Bookkeeping
 from actors.disk import Disk
 from actors.dropped import DroppedLines
 from actors.line_file import LineFile
@@ -88,14 +88,17 @@ class JournalActor:
     async def _write(
         self, messages: list[JournalMessage], context: Context[JournalMessage, Remembered]
     ) -> None:
+        def has_room() -> bool:
+            return context.mailbox.waiting < BATCH_LINES_MAX
+
         over = [message for message in messages if isinstance(message, Ended | RequestLine)]
         lines = [m.line if isinstance(m, Ended) else encode_line(m) for m in over]
         if self._books is not None:
             told = [m.told if isinstance(m, Ended) else None for m in over]
-            lines = await self._books.enter(
-                lines, told, lambda: context.mailbox.waiting < BATCH_LINES_MAX
-            )
-        for message, line in zip(over, lines, strict=True):
+            lines = await self._books.enter(lines, told, has_room)
+        for place, (message, line) in enumerate(zip(over, lines, strict=True), 1):
+            if place % LINES_IN_A_ROW == 0 and has_room():
+                await trio.lowlevel.checkpoint()
             if isinstance(message, Ended):
                 self._explanations.add(msgspec.structs.replace(message, line=line))
                 if message.key and self._spent is not None:

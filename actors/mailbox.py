@@ -20,7 +20,7 @@ import outcome
 import trio
 
 from actors.envelope import Envelope
-from actors.reply import ActorCrashed, ActorStopped, AskFailed, AskTimeout, Reply
+from actors.reply import ActorCrashed, ActorStopped, AskFailed, AskTimeout, Expired, Reply
 from protocol.question import Question
 
 __all__ = [
@@ -92,13 +92,16 @@ class Mailbox(Generic[M]):
         now = trio.current_time()
         envelope = Envelope(cast("M", question), reply, now)
         try:
-            with trio.CancelScope(deadline=now + timeout):
-                if not self._offer(envelope):
+            if not self._offer(envelope):
+                with trio.CancelScope(deadline=now + timeout) as patience:
                     await self._put(envelope)
-                return await reply.wait()
+                if patience.cancelled_caught:
+                    raise Expired
+            return await reply.wait(now + timeout)
+        except Expired:
+            raise AskTimeout(self.name, timeout) from None
         finally:
             reply.leave()
-        raise AskTimeout(self.name, timeout)
 
     def _told(self, message: M) -> Envelope[M]:
         if isinstance(message, Question):

@@ -9,10 +9,13 @@ between, or the task has left, and the answerer hears so.
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
 
 import outcome
 import trio
+
+from actors.overdue import overdue
 
 R = TypeVar("R")
 
@@ -47,6 +50,10 @@ class AskTimeout(AskFailed):
         self.seconds = seconds
 
 
+class Expired(Exception):
+    """No answer came in time."""
+
+
 class Reply(Generic[R]):
     """The answering end of one ask. It may be kept and used later, by whichever task has it.
 
@@ -55,9 +62,10 @@ class Reply(Generic[R]):
     (cancelled, or past its deadline): then the answer is still the caller's to use otherwise.
     """
 
-    __slots__ = ("_asker", "_holder", "_settled", "_stored")
+    __slots__ = ("_asker", "_holder", "_settled", "_stored", "due")
 
     def __init__(self) -> None:
+        self.due = math.inf
         self._settled = False
         self._stored: outcome.Value[R] | outcome.Error | None = None
         self._asker: trio.lowlevel.Task | None = None
@@ -88,21 +96,33 @@ class Reply(Generic[R]):
             trio.lowlevel.reschedule(self._asker, answer)
         return True
 
-    async def wait(self) -> R:
-        """The answer, for the asker (`Mailbox.ask`). Not a checkpoint if it is there already.
+    async def wait(self, due: float) -> R:
+        """The answer, for the asker (`Mailbox.ask`); raises Expired past `due` (trio time). Not a
+        checkpoint if it is there already.
 
         That is on purpose: after `send` has said True no cancellation may come in between.
         """
         if self._stored is not None:
             return self._stored.unwrap()
         self._asker = trio.lowlevel.current_task()
-
-        def leave(_: object) -> trio.lowlevel.Abort:
-            self.leave()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        answer: R = await trio.lowlevel.wait_task_rescheduled(leave)
+        self.due = due
+        deadlines = overdue()
+        deadlines.add(self)
+        try:
+            answer: R = await trio.lowlevel.wait_task_rescheduled(self._abort)
+        finally:
+            deadlines.discard(self)
         return answer
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self.leave()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def expire(self) -> None:
+        """Its asker has waited long enough."""
+        if not self._settled and self._asker is not None:
+            self._close()
+            trio.lowlevel.reschedule(self._asker, outcome.Error(Expired()))
 
     def leave(self) -> None:
         """The asker goes away: whoever answers from now on hears False."""

@@ -15,6 +15,7 @@ TRAILER_BYTES_MAX = 64 * 1024
 TRAILERS_MAX = 100
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,20})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -40,6 +41,13 @@ class ChunkedBody:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes of the body in `data`; raises MalformedChunks."""
+        if not (self._left or self._line_end_due or self._held or self._in_trailers):
+            # One chunk, whole and alone, as an event of a stream comes: no need to step through it.
+            plain = _PLAIN_SIZE.match(data)
+            if plain is not None:
+                begin, end = plain.end(), len(data) - 2
+                if end - begin == int(plain[1], 16) > 0 and data.endswith(b"\r\n"):
+                    return data[begin:end]
         if self._held:
             data, self._held = self._held + data, b""
         found: list[bytes] = []

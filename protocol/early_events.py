@@ -6,6 +6,8 @@ has reached the client, another account can still serve.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from protocol.peek import ErrorInfo, error_info
@@ -20,6 +22,13 @@ PIECE_BYTES = 1024
 _PREFACE = frozenset({"message_start", "ping"})
 
 
+# How a healthy stream of Anthropic's begins, to its first content. Its events need not be taken apart.
+_USUAL = re.compile(
+    rb"event: message_start\ndata: [^\n]*\n\n(?:event: ping\ndata: [^\n]*\n\n)*"
+    rb"event: content_block_start\ndata: [^\n]*\n\n"
+)
+
+
 class EarlyEvents:
     """Feed it the first chunks; `settled` says that it has seen enough.
 
@@ -30,12 +39,18 @@ class EarlyEvents:
         self._scanner = EventScanner()
         self._room = HOLD_BYTES_MAX
         self.settled = False
+        self._begun = False
         self.error: ErrorInfo | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Looks at one more chunk; once settled, nothing changes any more."""
         if self.settled:
             return
+        if not self._begun:
+            self._begun = True
+            if _USUAL.match(chunk) is not None:
+                self.settled = True
+                return
         # Never past the bound, so that the decision does not depend on how the bytes arrived; and
         # piece by piece, because one chunk may bring a thousand events after the one that decides.
         for start in range(0, min(len(chunk), self._room), PIECE_BYTES):

@@ -24,7 +24,7 @@ def _skipper(names: Set[bytes]) -> Callable[[bytes, int], int]:
     """Steps over events that are not picked, as long as they are written in the usual way: a name
     and its data. Whatever else comes is left to be read line by line."""
     picked = b"|".join(re.escape(name) for name in sorted(names))
-    row = re.compile(rb"(?:event: (?!(?:%b)\n)[^\n]+\n(?:data:[^\n]*\n)*\n)*" % picked)
+    row = re.compile(rb"(?:event: (?!(?:%b)\n)[^\n]++\ndata:[^\n]*+\n\n)*+" % picked)
 
     def skip(chunk: bytes, start: int) -> int:
         found = row.match(chunk, start)

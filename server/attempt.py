@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import trio
@@ -108,29 +108,14 @@ def _is_event_stream(headers: Headers) -> bool:
 async def _deliver(
     response: UpstreamResponse, delivery: Delivery, asked: Asked, *, events: bool
 ) -> Failed | Served:
-    if not events:
-        return await _pump(response, delivery, asked, None)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(delivery.commit_after, HOLD_SECONDS)
-        outcome = await _pump(response, delivery, asked, EarlyEvents())
-        nursery.cancel_scope.cancel()
-    return outcome
-
-
-async def _pump(
-    response: UpstreamResponse, delivery: Delivery, asked: Asked, early: EarlyEvents | None
-) -> Failed | Served:
     """Passes the body on; returns (never raises) an upstream's break."""
     try:
         async with response.chunks() as chunks:
+            if events and (failed := await _begin(chunks, response, delivery, asked)) is not None:
+                return failed
             async for chunk in chunks:
                 await delivery.add(chunk)
-                if delivery.started:
-                    continue
-                failed = _look(chunk, response, delivery, asked, early)
-                if failed is not None:
-                    return failed
-                if early is None or early.settled:
+                if not delivery.started:
                     await delivery.commit()
     except UpstreamFault as fault:
         if not delivery.started:
@@ -140,16 +125,36 @@ async def _pump(
     return Served("complete")
 
 
+async def _begin(
+    chunks: AsyncIterator[bytes], response: UpstreamResponse, delivery: Delivery, asked: Asked
+) -> Failed | None:
+    """Holds a stream back until its first events say that it is good, but not for long."""
+    early, due = EarlyEvents(), trio.current_time() + HOLD_SECONDS
+    while not delivery.started:
+        with trio.CancelScope(deadline=due) as patience:
+            chunk = await anext(chunks, None)
+        if patience.cancelled_caught:
+            await delivery.commit(at_once=True)
+            break
+        if chunk is None:
+            break
+        await delivery.add(chunk)
+        failed = _look(chunk, response, delivery, asked, early)
+        if failed is not None:
+            return failed
+        if early.settled:
+            await delivery.commit()
+    return None
+
+
 def _look(
     chunk: bytes,
     response: UpstreamResponse,
     delivery: Delivery,
     asked: Asked,
-    early: EarlyEvents | None,
+    early: EarlyEvents,
 ) -> Failed | None:
     """An error event before any content is a failure, unless it is about the request itself."""
-    if early is None:
-        return None
     early.feed(chunk)
     if early.error is None:
         return None

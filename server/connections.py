@@ -14,10 +14,11 @@ from typing import Protocol
 
 import trio
 
+from actors.overdue import overdue
 from protocol.errors import Problem, answer
 from server.client_stream import CLOSE_SECONDS, ClientStream
-from server.overdue import overdue
 from server.socket_stream import SocketStream
+from server.turnstile import turnstile
 
 log = logging.getLogger("server.connection")
 
@@ -61,7 +62,8 @@ class Connections:
         capacity: Callable[[], int],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        overdue()  # its task is there from the start, not from the first connection on
+        overdue()  # their tasks are there from the start, not from the first connection on
+        turnstile()
         self._nursery = nursery
         self._open_lane = open_lane
         self._capacity = capacity

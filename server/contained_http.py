@@ -147,6 +147,7 @@ class ContainedHTTP(H11Protocol):
             self.resumed.set()
             await self.send(Closed())
             return
+        self._to_head = False
         rest = self.connection.trailing_data[0].lstrip(_LINE_ENDS)
         self.connection = h11.Connection(
             h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size

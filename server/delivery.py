@@ -14,8 +14,7 @@ class Delivery:
     """Whoever adds a piece before `commit` adds to what is held; `started` never turns back.
 
     `on_delivered` is called when the whole body is handed over, at the latest by `finish`. `meter`
-    sees every piece before it is passed on. Calls take turns, because a stream that is slow with its
-    first content is committed by a timer while its reader waits for the next piece.
+    sees every piece before it is passed on. For one task alone.
     """
 
     def __init__(
@@ -37,27 +36,20 @@ class Delivery:
         self._holds_last = False
         self._abandoned = False
         self._held: list[bytes] = []
-        self._busy = False
-        self._freed: trio.Event | None = None
         self.started = False
         self.started_at: float | None = None
         self.bytes_out = 0
 
     async def add(self, chunk: bytes) -> None:
         """One more piece of the body."""
-        if self._meter is not None:
-            self._meter.feed(chunk)
-        if self._busy:
-            await self._turn()
-        self._busy = True
-        try:
-            self._holds_last = self._meter is not None and self._meter.ended
-            if self.started:
-                await self._send(chunk)
-            else:
-                self._held.append(chunk)
-        finally:
-            self._leave()
+        meter = self._meter
+        if meter is not None:
+            meter.feed(chunk)
+            self._holds_last = meter.ended
+        if self.started:
+            await self._send(chunk)
+        else:
+            self._held.append(chunk)
 
     def abandon(self) -> bytes:
         """It will not be shown after all: gives back what was held; a late commit does nothing."""
@@ -69,30 +61,6 @@ class Delivery:
 
         `at_once`: the head goes out even if nothing of the body is there to go with it.
         """
-        if self.started:
-            return
-        if self._busy:
-            await self._turn()
-        self._busy = True
-        try:
-            await self._commit(at_once=at_once)
-        finally:
-            self._leave()
-
-    async def _turn(self) -> None:
-        """A lock of trio's costs ten calls; here hardly anybody ever waits."""
-        while self._busy:
-            if self._freed is None:
-                self._freed = trio.Event()
-            await self._freed.wait()  # no deadline: whoever is inside is bounded by the exchange
-
-    def _leave(self) -> None:
-        self._busy = False
-        if self._freed is not None:
-            self._freed.set()
-            self._freed = None
-
-    async def _commit(self, *, at_once: bool) -> None:
         if self.started or self._abandoned:
             return
         self.started = True
@@ -105,11 +73,6 @@ class Delivery:
             await self._send(held)
         elif at_once:
             await self._exchange.send(b"")
-
-    async def commit_after(self, seconds: float) -> None:
-        """For a task beside the reader."""
-        await trio.sleep(seconds)
-        await self.commit(at_once=True)
 
     async def finish(self) -> None:
         """The body is complete."""

@@ -27,7 +27,7 @@ class Departures:
 
     def __init__(self) -> None:
         self._epoll = select.epoll() if sys.platform == "linux" else None
-        self._left: dict[int, Callable[[], None]] = {}
+        self._watches: dict[int, _Watch] = {}
 
     def watch(self, stream: SocketStream, left: Callable[[], object]) -> Callable[[], None] | None:
         """Calls `left` once the other side has closed, reset or ended its sending, or `stream` is
@@ -35,21 +35,19 @@ class Departures:
         number, epoll = stream.socket.fileno(), self._epoll
         if epoll is None or epoll.closed or number < 0:
             return None
-
-        def end() -> None:
-            if self._left.get(number) is leave:
-                del self._left[number]
-                stream.on_close = None
-                with contextlib.suppress(OSError, ValueError):  # at the end of the program
-                    epoll.unregister(number)
-
-        def leave() -> None:
-            end()
-            left()
-
         epoll.register(number, select.EPOLLRDHUP | select.EPOLLONESHOT)
-        self._left[number] = stream.on_close = leave
-        return end
+        watch = self._watches[number] = _Watch(self, number, stream, left)
+        stream.on_close = watch.leave
+        return watch.end
+
+    def forget(self, number: int, watch: _Watch) -> bool:
+        """False: it was forgotten before."""
+        if self._epoll is None or self._watches.get(number) is not watch:
+            return False
+        del self._watches[number]
+        with contextlib.suppress(OSError, ValueError):  # at the end of the program
+            self._epoll.unregister(number)
+        return True
 
     async def run(self) -> None:
         """Tells; until cancelled."""
@@ -59,9 +57,35 @@ class Departures:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for number, _ in self._epoll.poll(0):
-                    leave = self._left.get(number)
-                    if leave is not None:
-                        leave()
+                    self._tell(number)
+
+    def _tell(self, number: int) -> None:
+        watch = self._watches.get(number)
+        if watch is not None:
+            watch.leave()
+
+
+class _Watch:
+    """Of one connection. An object and no pair of closures, which would hold each other, and with
+    them the connection, until the collector comes by."""
+
+    __slots__ = ("_departures", "_left", "_number", "_stream")
+
+    def __init__(
+        self, departures: Departures, number: int, stream: SocketStream, left: Callable[[], object]
+    ) -> None:
+        self._departures = departures
+        self._number = number
+        self._stream = stream
+        self._left = left
+
+    def end(self) -> None:
+        if self._departures.forget(self._number, self):
+            self._stream.on_close = None
+
+    def leave(self) -> None:
+        self.end()
+        self._left()
 
 
 def ended_by_departure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
@@ -29,8 +30,8 @@ class Line(Protocol):
         """Whether no further request is taken, whatever the client wants."""
         ...
 
-    async def read(self) -> bytes:
-        """The client's next bytes; b"" when it has left."""
+    async def read_by(self, due: float) -> bytes:
+        """The client's next bytes; b"" when it has left; raises trio.TooSlowError past `due`."""
         ...
 
     async def write(self, data: bytes) -> None:
@@ -81,11 +82,15 @@ class ExpressExchange:
 
     # -- the request's body
 
-    async def body(self) -> AsyncGenerator[bytes, None]:
+    def body(self) -> AsyncGenerator[bytes, None]:
+        return self.timed_body(math.inf)
+
+    async def timed_body(self, idle_seconds: float) -> AsyncGenerator[bytes, None]:
+        """As `body`; raises trio.TooSlowError when nothing comes for so long."""
         if self._framed.length is None:
             chunks, ended = ChunkedBody(), False
             while not ended:
-                data = await self._take()
+                data = await self._take(idle_seconds)
                 try:
                     piece = chunks.feed(data)
                 except MalformedChunks:
@@ -102,7 +107,7 @@ class ExpressExchange:
             return
         left = self._framed.length
         while left:
-            data = await self._take()
+            data = await self._take(idle_seconds)
             if len(data) > left:
                 data, self._line.received = data[:left], data[left:]
             left -= len(data)
@@ -122,7 +127,7 @@ class ExpressExchange:
         self._line.received = received[length:]
         return received[:length]
 
-    async def _take(self) -> bytes:
+    async def _take(self, idle_seconds: float) -> bytes:
         """What came, or comes; a client that waits to be asked for its body is asked for it."""
         line = self._line
         data, line.received = line.received, b""
@@ -130,7 +135,7 @@ class ExpressExchange:
             if self._expects and not self.started:
                 self._expects = False
                 await line.write(CONTINUE)
-            data = await line.read()
+            data = await line.read_by(trio.current_time() + idle_seconds)
         if not data:
             raise ClientGone
         return data

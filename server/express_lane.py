@@ -107,6 +107,7 @@ class ExpressConnection:
         finally:
             if self._watching is not None:
                 self._watching()
+                self._watching = None  # it knows this connection
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await self._stream.send_eof()
                 await self._stream.aclose()
@@ -147,15 +148,19 @@ class ExpressConnection:
         limit = self._lane.timeouts
         due = self._since + (limit.head if self.received else limit.keep_alive)
         if self._stream.socket.quick is not None:
-            data = await self._stream.receive_by(due)
-            self.left = not data
-            return data
+            return await self.read_by(due)
         with trio.CancelScope(deadline=due) as self._reading:
             return await self.read()
         raise trio.TooSlowError
 
     def _may_go_on(self) -> bool:
         return len(self.received) <= HEAD_BYTES_MAX and can_begin(self.received)
+
+    async def read_by(self, due: float) -> bytes:
+        """The client's next bytes, b"" when it has left; raises trio.TooSlowError past `due`."""
+        data = await self._stream.receive_by(due)
+        self.left = not data
+        return data
 
     async def read(self) -> bytes:
         """The client's next bytes; b"" when it has left."""

@@ -3,7 +3,8 @@
 trio's own `SocketStream` goes through the scheduler at every read and write, also when the bytes
 are there already. A relayed request has half a dozen of those, and each costs as much as parsing
 its head. Here a read or write that need not wait is one system call; every so often one takes its
-turn all the same, so that no connection starves the others.
+turn all the same, so that no connection starves the others, and one that moves much takes turns with
+its like (`server/turnstile.py`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ from collections.abc import Callable
 
 import trio
 
-from server.overdue import overdue
+from actors.overdue import overdue
+from server.turnstile import turnstile
 
 TURN_OPERATIONS = 16
-"""Reads and writes in a row that may go without the scheduler; each moves at most 64 KiB."""
+"""Reads and writes in a row that may go without the scheduler."""
 RECEIVE_BYTES = 64 * 1024
+LIGHT_BYTES = 64 * 1024
+LIGHT_SECONDS = 0.1
+"""So many bytes in this time is what any stream may move; past it, it is one that moves much."""
+TURN_BYTES = 512 * 1024
+"""What one that moves much may move in its turn: some 0.3 ms."""
 
 
 class SocketStream(trio.abc.HalfCloseableStream):
@@ -36,61 +43,57 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Until when (trio time) reads wait; see `receive_by`."""
         self._closed = False
         self._in_a_row = 0
+        self._room = LIGHT_BYTES  # to be moved before a turn is due
+        self._light_again = 0.0
         self._expired = False
         self._overdue = overdue()
+        self._turnstile = turnstile()
 
     @classmethod
     def adopt(cls, stream: trio.SocketStream) -> SocketStream:
         """The same connection; `stream` must not be used any more."""
         return cls(socket.socket(fileno=stream.socket.detach()))
 
-    def receive_nowait(self) -> bytes:
-        """What has come, b"" at the end; raises trio.WouldBlock when that is nothing yet."""
-        if self._closed:
-            raise trio.ClosedResourceError("this end has been closed")
-        self._in_a_row += 1
-        if self._in_a_row > TURN_OPERATIONS:
-            raise trio.WouldBlock
-        try:
-            return self.socket.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            raise trio.WouldBlock from None
-        except OSError as error:
-            raise trio.BrokenResourceError(f"the connection broke: {error}") from error
-
     def send_nowait(self, data: bytes | memoryview) -> int:
         """How many bytes of `data` went out at once; 0 when it has to wait."""
         if self._closed:
             raise trio.ClosedResourceError("this end has been closed")
         self._in_a_row += 1
-        if self._in_a_row > TURN_OPERATIONS:
+        if self._in_a_row > TURN_OPERATIONS or self._room <= 0:
             return 0
         try:
-            return self.socket.send(data)
+            sent = self.socket.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+        self._room -= sent
+        return sent
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; b"" when the other side has ended."""
         size = RECEIVE_BYTES if max_bytes is None else max_bytes
         if size < 1:
             raise ValueError("max_bytes must be at least 1")
-        await self._take_turns()
+        self._in_a_row += 1
+        if self._in_a_row >= TURN_OPERATIONS or self._room <= 0:
+            await self._take_turns()
         while True:  # noqa: ASYNC913 - the turns are the guaranteed one
             if self._closed:
                 raise trio.ClosedResourceError("this end has been closed")
             try:
-                return self.socket.recv(size)
+                data = self.socket.recv(size)
             except BlockingIOError:
                 await self.wait_readable()
             except OSError as error:
                 raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+            else:
+                self._room -= len(data)
+                return data
 
     async def wait_readable(self) -> None:
         """Until there is something to read, or the end; raises trio.TooSlowError past `due`."""
-        self._in_a_row = 0
+        self._waits()
         if self._closed:
             raise trio.ClosedResourceError("this end has been closed")
         if self.due == math.inf:
@@ -121,18 +124,25 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """All of it."""
-        await self._take_turns()
+        self._in_a_row += 1
+        if self._in_a_row >= TURN_OPERATIONS or self._room <= 0:
+            await self._take_turns()
         rest = memoryview(data)
         while rest:  # noqa: ASYNC913 - the turns are the guaranteed one
             if self._closed:
                 raise trio.ClosedResourceError("this end has been closed")
             try:
-                rest = rest[self.socket.send(rest) :]
+                sent = self.socket.send(rest[:TURN_BYTES])
             except BlockingIOError:
-                self._in_a_row = 0
+                self._waits()
                 await trio.lowlevel.wait_writable(self.socket)
             except OSError as error:
                 raise trio.BrokenResourceError(f"the connection broke: {error}") from error
+            else:
+                self._room -= sent
+                rest = rest[sent:]
+                if rest and self._room <= 0:
+                    await self._take_turns()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Waits until there is room, or the connection is over."""
@@ -177,10 +187,20 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return True
 
     async def _take_turns(self) -> None:
-        self._in_a_row += 1
-        if self._in_a_row >= TURN_OPERATIONS:
-            self._in_a_row = 0
+        if self._room <= 0:
+            await self._turnstile.turn()
+            self._room = TURN_BYTES
+        else:
             await trio.lowlevel.checkpoint()
+        self._in_a_row = 0
+
+    def _waits(self) -> None:
+        """Others have their turn now; what it had left of its own is over."""
+        self._in_a_row = 0
+        if self._room > LIGHT_BYTES:
+            self._room = LIGHT_BYTES
+        elif (now := trio.current_time()) >= self._light_again:
+            self._room, self._light_again = LIGHT_BYTES, now + LIGHT_SECONDS
 
 
 async def receive_by(
@@ -196,6 +216,8 @@ async def receive_by(
         raise trio.TooSlowError
     transport.limit(due)
     try:
+        if stream is transport:
+            return await transport.receive_some(RECEIVE_BYTES)
         return bytes(await stream.receive_some(RECEIVE_BYTES))
     finally:
         transport.limit(math.inf)

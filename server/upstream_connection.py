@@ -17,6 +17,8 @@ from server.upstream_port import UpstreamFault, UpstreamRequest
 WRITE_SECONDS = 60.0
 WRITE_PIECE_BYTES = 64 * 1024
 """The write timeout covers one piece, so a slow line that moves is never cut."""
+AT_ONCE_BYTES = 256 * 1024
+"""Of a large body, as far as the line takes it without a wait."""
 
 INTERIM_RESPONSES_MAX = 20
 
@@ -83,12 +85,17 @@ class UpstreamConnection:
             await self._write(head + body)
             return
         await self._write(head)
-        view = memoryview(body)
-        for place in range(0, len(view), WRITE_PIECE_BYTES):
+        rest = memoryview(body)
+        while rest:
             if self._is_answered_early():
                 self._keeps = False  # the rest of the body is never sent
                 return
-            await self._write(view[place : place + WRITE_PIECE_BYTES])
+            piece = rest[:WRITE_PIECE_BYTES]
+            sent = self._send_nowait(rest[:AT_ONCE_BYTES])
+            if not sent:
+                await self._write(piece)
+                sent = len(piece)
+            rest = rest[sent:]
 
     def _is_answered_early(self) -> bool:
         """Not told for TLS: there the bytes that wait may be session tickets."""
@@ -127,9 +134,16 @@ class UpstreamConnection:
             raise UpstreamFault(FaultKind.PROTOCOL, "a space inside of a request target")
         return opening
 
+    def _send_nowait(self, data: bytes | memoryview) -> int:
+        """What of it can go without a wait."""
+        try:
+            return self._quick.send_nowait(data) if self._quick is not None else 0
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return 0  # as the next write will say
+
     async def _write(self, data: bytes | memoryview) -> None:
         try:
-            sent = self._quick.send_nowait(data) if self._quick is not None else 0
+            sent = self._send_nowait(data)
             if sent == len(data):
                 return
             with trio.move_on_after(WRITE_SECONDS) as limit:
@@ -203,11 +217,6 @@ class UpstreamConnection:
 
     async def _receive(self, idle_timeout: float) -> bytes:
         try:
-            if self._quick is not None:
-                try:
-                    return self._quick.receive_nowait()
-                except trio.WouldBlock:
-                    pass
             return await receive_by(
                 self.stream, self._transport, trio.current_time() + idle_timeout
             )

@@ -45,7 +45,10 @@ class UpstreamResponse(Protocol):
     def headers(self) -> Headers: ...
 
     def chunks(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The body as upstream framed it, undecoded. Raises UpstreamFault on a break or stall."""
+        """The body as upstream framed it, undecoded. Raises UpstreamFault on a break or stall.
+
+        A wait for the next piece may be cancelled, and loses nothing: the next one goes on there.
+        """
         ...
 
 

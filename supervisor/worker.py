@@ -55,6 +55,11 @@ AT_ONCE_SECONDS = 0.7
 END_SECONDS = 2.5
 """Between the last actor's end and the end of the process: connections are cut, files closed."""
 
+COLLECTIONS = (10_000, 10, 10)
+"""Thresholds of the collector. Python's 700 is less than a hundred requests under way hold, so they
+were looked through again and again: a fifth of the processor time. Nothing of a request waits for
+the collector (`tests/server/test_garbage.py`), so its rarity costs no memory."""
+
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -202,6 +207,7 @@ class Worker:
                     # What the start made lives as long as the process: never to be looked through
                     # again by a collection in the middle of somebody's stream.
                     gc.freeze()
+                    gc.set_threshold(*COLLECTIONS)
         except* GaveUp:
             pass  # the engine keeps the reason
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import logging
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.bookkeeping import TABLE_SECONDS, Bookkeeping
+from actors.bookkeeping import LINES_IN_A_ROW, TABLE_SECONDS, Bookkeeping
 from actors.journal import BATCH_LINES_MAX, JournalActor
 from actors.mailbox import Mailbox
 from actors.messages import Ended, Explain, Flush, JournalMessage, Recent
@@ -167,3 +168,21 @@ async def test_no_line_is_lost_while_the_table_is_read(autojump_clock: object) -
         assert len(written) == 4 * BATCH_LINES_MAX
 
     await _journal(scene)
+
+
+async def test_a_long_batch_gives_others_their_turn(autojump_clock: object) -> None:
+    """All streams of the program wait while a task does not."""
+    seen: list[Billed] = []
+    behind: list[int] = []
+
+    async def other() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            behind.append(len(seen))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        books = Bookkeeping(None, lambda entry, told: seen.append(entry))
+        await entered(books, [line("a")] * 200, lambda: True)
+        nursery.cancel_scope.cancel()
+    assert max(after - before for before, after in itertools.pairwise(behind)) <= 2 * LINES_IN_A_ROW

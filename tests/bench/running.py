@@ -51,6 +51,8 @@ def _environment(home: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in ("PATH", "LANG", "TMPDIR", "SYSTEMROOT") or name.startswith(("PYTHON", "LC_"))
     }
+    # An installed program has its byte code; without it each start compiles four hundred files.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "HOME": str(home), "SUPERVISOR_STATE_DIR": str(home / "state")}
 
 

@@ -46,6 +46,10 @@ def decision(*chunks: bytes) -> tuple[bool, ErrorInfo | None]:
         (b"event: error\ndata: nonsense\n\n", (True, ErrorInfo())),
         (b"event: error\n\n", (True, ErrorInfo())),
         (OVERLOADED[:-1], (False, None)),
+        (START + CONTENT[:-1], (False, None)),
+        (START + PING + PING + CONTENT + OVERLOADED, (True, None)),
+        (START + PING + OVERLOADED + CONTENT, (True, ERROR)),
+        (START[:-1] + b"event: content_block_start\n\n", (True, None)),
     ],
 )
 def test_an_error_counts_only_before_the_first_content(

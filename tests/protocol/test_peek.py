@@ -65,8 +65,8 @@ def test_it_reads_every_recorded_request(name: str) -> None:
         b'{"model":"\xff"}',
         b'{"model":"a","x":nope}',
         b"[" * 2000,
-        b'{"model":"a","x":' + b"[" * 2000 + b"]" * 2000 + b"}",
-        b'{"model":"a","x":' + b'{"y":' * 2000 + b"1" + b"}" * 2001,
+        b'{"model":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"model":"a","x":' + b'{"y":' * 100_000 + b"1" + b"}" * 100_001,
         b"[" * 1_000_000,
     ],
 )

@@ -58,26 +58,12 @@ async def test_nothing_is_seen_before_the_commit_and_all_of_it_after() -> None:
 async def test_an_abandoned_delivery_gives_back_what_it_held_and_a_late_commit_does_nothing() -> (
     None
 ):
-    """The timer beside the reader may fire while the reader gives up."""
     client, committed = Client(), list[str]()
     delivery = delivery_to(client, committed)
     await delivery.add(b"held")
     assert delivery.abandon() == b"held"
     await delivery.commit()
     assert (client.seen, committed) == ([], [])
-
-
-async def test_the_timer_and_the_reader_commit_only_once(autojump_clock: object) -> None:
-    """Both at the same moment."""
-    client, committed = Client(), list[str]()
-    delivery = delivery_to(client, committed)
-    await delivery.add(b"x")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(delivery.commit_after, 1)
-        await trio.sleep(1)
-        nursery.start_soon(delivery.commit)
-    assert client.seen == [200, b"x"]
-    assert committed == ["committed"]
 
 
 async def test_a_head_request_gets_no_body() -> None:
@@ -132,31 +118,3 @@ async def test_a_last_event_that_is_still_held_has_not_been_delivered() -> None:
     assert noted == []
     await delivery.commit()
     assert noted == ["delivered"]
-
-
-async def test_what_waits_behind_an_earlier_piece_has_not_been_delivered(
-    autojump_clock: object,
-) -> None:
-    """The timer is handing over the first piece when the last one comes."""
-    noted, client = list[str](), Slow()
-    delivery = metered(client, noted, UsageMeter(events=True))
-    await delivery.add(b": first\n\n")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(delivery.commit)
-        await trio.sleep(0.5)
-        nursery.start_soon(delivery.add, b"event: message_stop\n\n")
-        await trio.sleep(1)
-        assert (client.seen, noted) == ([200], [])
-    assert noted == ["delivered"]
-
-
-class Slow(Client):
-    """Takes a second for each step."""
-
-    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        await trio.sleep(1)
-        await super().start(status, headers)
-
-    async def send(self, chunk: bytes) -> None:
-        await trio.sleep(1)
-        await super().send(chunk)

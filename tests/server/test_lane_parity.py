@@ -318,6 +318,16 @@ requests = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("method", [b"HEAD", b"GET"])
+def test_a_head_that_comes_too_slowly_is_told_so_whatever_was_asked_before(method: bytes) -> None:
+    asked = method + b" /v1/models HTTP/1.1\r\n" + HOST + b"\r\n"
+    received = same_on_both([asked, None, b"GET /health/live HTTP/1.1\r\nHo", None])[0]
+    assert (
+        b"\r\n\r\nHTTP/1.1 408 " in received if method == b"HEAD" else b"HTTP/1.1 408 " in received
+    )
+    assert b"the request head came too slowly" in received
+
+
 @pytest.mark.promise("C6")
 @pytest.mark.sweep
 @pytest.mark.timeout(900)

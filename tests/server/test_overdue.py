@@ -10,7 +10,7 @@ import trio
 import trio.testing
 import trustme
 
-from server.overdue import Overdue, overdue
+from actors.overdue import Overdue, overdue
 from server.socket_stream import SocketStream, receive_by
 
 

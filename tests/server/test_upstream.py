@@ -258,6 +258,36 @@ async def test_cancelled_requests_under_a_contended_limit_leak_nothing(secured: 
         assert open_descriptors() <= descriptors
 
 
+@pytest.mark.parametrize("secured", [False, True])
+async def test_a_wait_for_the_next_piece_that_is_cancelled_loses_nothing(secured: bool) -> None:
+    """As the relay does when it shows a stream that is slow with its first content."""
+    answer = text_stream("hello", events=5, pause=0.05)
+    scripted = ScriptedUpstream(answer)
+    authority, tls = trustme.CA(), None
+    if secured:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+    trusted = tls_context("")
+    authority.configure_trust(trusted)
+    pieces, cancelled = [], 0
+    async with serving(scripted, tls) as url:
+        upstream = DirectUpstream(url, Limits(), trusted)
+        async with upstream.send(REQUEST) as response, response.chunks() as chunks:
+            while True:
+                with trio.move_on_after(0.01) as patience:
+                    piece = await anext(chunks, None)
+                if patience.cancelled_caught:
+                    cancelled += 1
+                elif piece is None:
+                    break
+                else:
+                    pieces.append(piece)
+        assert upstream.pool.idle == 1, "the connection is as good as before"
+        await upstream.aclose()
+    assert cancelled
+    assert b"".join(pieces) == answer.whole_body()
+
+
 @pytest.mark.promise("A8", control=True)
 async def test_control_a_contended_pool_of_httpx_itself_dies_under_cancellation() -> None:
     """Why nobody ever waits in httpx's pool. Should this fail one day, httpx has mended it."""

@@ -16,7 +16,8 @@ import trio
 import trio.testing
 from trio._core import _run as scheduler
 
-from server.overdue import overdue
+from actors.overdue import overdue
+from server.turnstile import turnstile
 from tests.sim.history import History, Left, Logged
 from tests.sim.scenario import Scenario, draw
 from tests.sim.world import World
@@ -76,7 +77,8 @@ def simulate(seed: int, scenario: Scenario | None = None) -> History:
 
 async def _day(scenario: Scenario, history: History) -> None:
     async with trio.open_nursery() as nursery:
-        overdue()  # its task is the whole run's, whoever asks for it first
+        overdue()  # these tasks are the whole run's, whoever asks for them first
+        turnstile()
         before = _tasks()
         world = World(scenario, history, nursery)
         async with trio.open_nursery() as program:
