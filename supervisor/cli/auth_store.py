@@ -13,13 +13,25 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 from supervisor.cli.secret_input import read_secret
 
 if TYPE_CHECKING:
     from protocol.secrets import Secret
 
 
-@click.command(short_help="Store an API key or a token.")
+_ADD = Manual(
+    examples={
+        "supervisor auth add work --api-key": "The key is asked for, and not shown.",
+        "pass show anthropic/work | supervisor auth add work --api-key": "Or read from stdin.",
+        "supervisor auth add ci --token --replace": "A long-lived token, in place of a stored one.",
+    },
+    exits={exit_codes.TAKEN: "there is an account of that name", **STORE_EXITS},
+    see=("supervisor auth list", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(short_help="Store an API key or a token.", cls=Documented, manual=_ADD)
 @click.argument("name")
 @click.option("--api-key", "kind", flag_value="api_key", help="The secret is an API key.")
 @click.option("--token", "kind", flag_value="token", help="The secret is a long-lived token.")
@@ -27,9 +39,7 @@ if TYPE_CHECKING:
 def add(name: str, kind: str | None, replace: bool) -> None:
     """Store the account NAME. Its secret is asked for, or read from stdin.
 
-    \b
-    supervisor auth add work --api-key
-    pass show anthropic/work | supervisor auth add work --api-key
+    Without --api-key and --token its beginning says what it is.
     """
     from protocol.secrets import Secret
 
@@ -84,7 +94,14 @@ def _warn_of_shadow(name: str) -> None:
         )
 
 
-@click.command(short_help="Let an account serve again.")
+_ENABLE = Manual(
+    examples={"supervisor auth enable work": "After `auth disable work`."},
+    exits={exit_codes.FAILED: "there is no such account, or it could not be done", **STORE_EXITS},
+    see=("supervisor auth disable", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(short_help="Let an account serve again.", cls=Documented, manual=_ENABLE)
 @click.argument("name")
 def enable(name: str) -> None:
     """Let the account NAME serve again.
@@ -94,7 +111,16 @@ def enable(name: str) -> None:
     _switch(name, enabled=True)
 
 
-@click.command(short_help="Take an account out, without forgetting it.")
+_DISABLE = Manual(
+    examples={"supervisor auth disable work": "Requests in flight go on."},
+    exits={exit_codes.FAILED: "there is no such account, or it could not be done", **STORE_EXITS},
+    see=("supervisor auth enable", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(
+    short_help="Take an account out, without forgetting it.", cls=Documented, manual=_DISABLE
+)
 @click.argument("name")
 def disable(name: str) -> None:
     """Take the account NAME out: it serves nobody until it is enabled.
@@ -129,7 +155,17 @@ def _switch(name: str, *, enabled: bool) -> None:
     click.echo("to keep it so, set `enabled` in the configuration.", err=True)
 
 
-@click.command(short_help="Forget a stored account.")
+_REMOVE = Manual(
+    examples={
+        "supervisor auth remove work": "Asks first.",
+        "supervisor auth remove work --yes": "Without a question.",
+    },
+    exits={exit_codes.FAILED: "there is no such account, or it could not be done", **STORE_EXITS},
+    see=("supervisor auth disable", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(short_help="Forget a stored account.", cls=Documented, manual=_REMOVE)
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
@@ -147,7 +183,19 @@ def remove(name: str, yes: bool) -> None:
     click.echo(f"account {name} is forgotten{auth_place.follow_up()}")
 
 
-@click.command(short_help="Forget stored accounts that cannot serve any more.")
+_CLEANUP = Manual(
+    examples={
+        "supervisor auth cleanup": "Shows them, and asks.",
+        "supervisor auth cleanup --force": "Without a question.",
+    },
+    exits={exit_codes.FAILED: "you said no; nothing was changed", **STORE_EXITS},
+    see=("supervisor auth status", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(
+    short_help="Forget stored accounts that cannot serve any more.", cls=Documented, manual=_CLEANUP
+)
 @click.option("--force", is_flag=True, help="Do not ask.")
 def cleanup(force: bool) -> None:
     """Forget stored accounts that need a login or cannot be read, and logins nobody uses."""

@@ -10,12 +10,25 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, Documented, Manual
+
+_MANUAL = Manual(
+    examples={
+        "supervisor client seed-models": "For sessions that start from now on.",
+        "supervisor client seed-models --base-url http://box.local:4080": "Where Claude Code uses another name for it.",
+    },
+    exits=NEEDS_AN_INSTANCE,
+    see=("docs/providers.md#one-list-of-models",),
+)
 
 
-@click.command("seed-models", short_help="Fill Claude Code's model picker.")
+@click.command(
+    "seed-models", short_help="Fill Claude Code's model picker.", cls=Documented, manual=_MANUAL
+)
 @click.option(
     "--base-url",
     default="",
+    metavar="URL",
     help="The base URL that Claude Code uses, if it is not the instance's own.",
 )
 def seed_models(base_url: str) -> None:
