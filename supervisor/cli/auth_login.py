@@ -14,6 +14,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ _REFRESH = Manual(
 
 
 @click.command(short_help="Renew a login's tokens now.", cls=Documented, manual=_REFRESH)
-@click.argument("name")
+@click.argument("name", shell_complete=account_names)
 def refresh(name: str) -> None:
     """Renew the tokens of the login NAME now.
 

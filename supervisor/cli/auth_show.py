@@ -11,6 +11,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 from supervisor.cli.wording import duration, printable
 
@@ -69,7 +70,7 @@ _STATUS = Manual(
     cls=Documented,
     manual=_STATUS,
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=account_names)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(name: str | None, as_json: bool) -> None:
     """Say of the account NAME, or of all, whether its credential can serve.

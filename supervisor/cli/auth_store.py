@@ -13,6 +13,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names, stored_account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 from supervisor.cli.secret_input import read_secret
 
@@ -102,7 +103,7 @@ _ENABLE = Manual(
 
 
 @click.command(short_help="Let an account serve again.", cls=Documented, manual=_ENABLE)
-@click.argument("name")
+@click.argument("name", shell_complete=account_names)
 def enable(name: str) -> None:
     """Let the account NAME serve again.
 
@@ -121,7 +122,7 @@ _DISABLE = Manual(
 @click.command(
     short_help="Take an account out, without forgetting it.", cls=Documented, manual=_DISABLE
 )
-@click.argument("name")
+@click.argument("name", shell_complete=account_names)
 def disable(name: str) -> None:
     """Take the account NAME out: it serves nobody until it is enabled.
 
@@ -166,7 +167,7 @@ _REMOVE = Manual(
 
 
 @click.command(short_help="Forget a stored account.", cls=Documented, manual=_REMOVE)
-@click.argument("name")
+@click.argument("name", shell_complete=stored_account_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
     """Forget the stored account NAME and its credential.

@@ -13,6 +13,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import request_ids
 from supervisor.cli.log_place import log_directory, not_readable
 from supervisor.cli.manual import NEEDS_A_CONFIGURATION, PLACE_VARIABLES, Documented, Manual
 
@@ -35,7 +36,7 @@ _MANUAL = Manual(
 
 
 @click.command(short_help="Say why a request went where it went.", cls=Documented, manual=_MANUAL)
-@click.argument("request_id")
+@click.argument("request_id", shell_complete=request_ids)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option(
     "--directory",

@@ -6,6 +6,7 @@ not wait for an event loop and a web framework that they do not use.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -35,6 +36,7 @@ from supervisor.cli.uninstall import uninstall
 from supervisor.cli.usage import usage
 
 PROGRAM = "supervisor"
+COMPLETION_VARIABLE = "_SUPERVISOR_COMPLETE"
 
 _MANUAL = Manual(
     examples={
@@ -118,5 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Never returns: raises SystemExit with one of `supervisor.exit_codes`.
     """
+    if COMPLETION_VARIABLE in os.environ:
+        from supervisor.cli import completing
+
+        completing.install()
     commands.main(args=arguments, prog_name=PROGRAM)
     raise SystemExit(0)  # not reached: click ends by SystemExit, which its types do not say

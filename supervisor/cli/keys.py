@@ -16,6 +16,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place, keys_manual, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import key_ids
 from supervisor.cli.manual import DocumentedGroup
 from supervisor.cli.wording import duration, printable
 
@@ -137,7 +138,7 @@ def list_(as_json: bool) -> None:
 
 
 @keys.command(short_help="Turn a key away from now on.", manual=keys_manual.REVOKE)
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", shell_complete=key_ids)
 def revoke(key_id: str) -> None:
     """Turn the key ID away from now on. Answers that have begun are not cut.
 
@@ -151,7 +152,7 @@ def revoke(key_id: str) -> None:
 
 
 @keys.command(short_help="Forget a key.", manual=keys_manual.DELETE)
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", shell_complete=key_ids)
 @click.option("--force", is_flag=True, help="Also a key that is still valid.")
 def delete(key_id: str, force: bool) -> None:
     """Forget the key ID. What it did stays in the logs, under its name.

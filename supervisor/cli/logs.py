@@ -14,6 +14,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names, request_ids
 from supervisor.cli.log_place import log_directory, not_readable
 from supervisor.cli.manual import NEEDS_A_CONFIGURATION, PLACE_VARIABLES, Documented, Manual
 
@@ -58,8 +59,19 @@ _MANUAL = Manual(
     metavar="NUMBER",
     help="How many of the last ones.",
 )
-@click.option("--request", "request_id", metavar="ID", help="Only the request of this id.")
-@click.option("--account", metavar="NAME", help="Only what this account or provider served.")
+@click.option(
+    "--request",
+    "request_id",
+    metavar="ID",
+    shell_complete=request_ids,
+    help="Only the request of this id.",
+)
+@click.option(
+    "--account",
+    metavar="NAME",
+    shell_complete=account_names,
+    help="Only what this account or provider served.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The lines as they are in the file.")
 @click.option(
     "--directory",
