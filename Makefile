@@ -62,6 +62,10 @@ reference: .venv/.development ## Write docs/configuration-reference.md and docs/
 	@$(BIN)/python -m tests.reference.configuration
 	@$(BIN)/python -m tests.reference.commands
 
+.PHONY: captures
+captures: .venv/.development ## Draw docs/captures/*.svg: the real program in a terminal (needs libfaketime)
+	@$(BIN)/python -m tests.captures.capture
+
 .PHONY: mutation
 mutation: .venv/.development ## Do tests notice small changes in protocol/? make mutation ARGS="verdict sse" or ARGS=--all
 	@$(BIN)/python -m tests.mutation.run $(ARGS)

@@ -13,12 +13,11 @@ from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
 from supervisor.cli.known_names import account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
-from supervisor.cli.wording import duration, printable
+from supervisor.cli.wording import KINDS, duration, printable
 
 if TYPE_CHECKING:
     from supervisor.stored_accounts import Shown
 
-_KINDS = {"api_key": "API key", "token": "token", "oauth": "login"}
 _WORDS = {"needs_login": "needs a login"}
 
 
@@ -128,7 +127,7 @@ def _table(accounts: list[Shown]) -> None:
     rows += [
         (
             account.name,
-            _KINDS.get(account.kind, account.kind),
+            KINDS.get(account.kind, account.kind),
             _WORDS.get(account.state, account.state),
             _expires(account),
             printable(account.origin),

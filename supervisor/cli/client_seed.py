@@ -11,6 +11,7 @@ from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
 from supervisor.cli.manual import NEEDS_AN_INSTANCE, Documented, Manual
+from supervisor.cli.wording import counted
 
 _MANUAL = Manual(
     examples={
@@ -63,4 +64,4 @@ def seed_models(base_url: str) -> None:
             f"{directory / picker.CACHE} cannot be written: {error.strerror or error}",
             "set CLAUDE_CONFIG_DIR where Claude Code keeps its configuration elsewhere.",
         ) from error
-    click.echo(f"{directory / picker.CACHE} has {count} models")
+    click.echo(f"{directory / picker.CACHE} has {counted(count, 'model')}")

@@ -91,7 +91,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     ctx.exit()
 
 
-@click.group(cls=_InOrder, manual=_MANUAL, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_InOrder, manual=_MANUAL)
 @click.option(
     "--version",
     is_flag=True,

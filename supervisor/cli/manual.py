@@ -91,13 +91,19 @@ class _Context(click.Context):
     formatter_class = _Formatter
 
 
+def _with_short_help_option(options: dict[str, Any]) -> dict[str, Any]:
+    """`-h` on every command by itself: click makes the option once, in whatever context comes first."""
+    settings = {**(options.get("context_settings") or {}), "help_option_names": ["-h", "--help"]}
+    return {**options, "context_settings": settings}
+
+
 class Documented(click.Command):
     """A command with a `manual`."""
 
     context_class = _Context
 
     def __init__(self, *args: Any, manual: Manual, **options: Any) -> None:
-        super().__init__(*args, **options)
+        super().__init__(*args, **_with_short_help_option(options))
         self.manual = manual
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -111,7 +117,7 @@ class DocumentedGroup(click.Group):
     context_class = _Context
 
     def __init__(self, *args: Any, manual: Manual, **options: Any) -> None:
-        super().__init__(*args, **options)
+        super().__init__(*args, **_with_short_help_option(options))
         self.manual = manual
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -24,6 +24,8 @@ INTRODUCTION = """\
 What `supervisor COMMAND --help` says of each. This page is written by `make reference` from the
 program itself, and `make test` fails when the two do not agree.
 
+![a help page](captures/help.svg)
+
 Human text goes to a terminal with colours, plain where it is piped or `NO_COLOR` is set. Errors are on
 stderr, with what to do next.
 """
