@@ -57,6 +57,15 @@ sweep: .venv/.development clients ## The tests that repeat themselves, as often 
 reliability: .venv/.development ## Write docs/reliability.md: every promise, what proves it, the last figures
 	@$(BIN)/python -m tests.reliability.page
 
+.PHONY: reference
+reference: .venv/.development ## Write docs/configuration-reference.md and docs/commands.md from the code
+	@$(BIN)/python -m tests.reference.configuration
+	@$(BIN)/python -m tests.reference.commands
+
+.PHONY: captures
+captures: .venv/.development ## Draw docs/captures/*.svg: the real program in a terminal (needs libfaketime)
+	@$(BIN)/python -m tests.captures.capture
+
 .PHONY: mutation
 mutation: .venv/.development ## Do tests notice small changes in protocol/? make mutation ARGS="verdict sse" or ARGS=--all
 	@$(BIN)/python -m tests.mutation.run $(ARGS)

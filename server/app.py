@@ -17,6 +17,7 @@ Views = dict[str, Any]
 JSON = "application/json"
 REQUESTS_SHOWN = 100
 REQUESTS_SHOWN_MAX = 1000
+_WITHOUT_VERSION = {"/messages", "/messages/count_tokens", "/chat/completions", "/models"}
 
 
 class Management(Protocol):
@@ -177,12 +178,19 @@ def add_error_answers(app: Quart) -> None:
     async def http_error(error: HTTPException) -> Response:
         status = error.code or 500
         if status == 404:
-            message = f"there is no {request.method} {request.path[:200]} here; see the README"
-            return refuse(Problem(404, message))
+            return refuse(Problem(404, _nothing_there(request.method, request.path)))
         answered = refuse(Problem(status, error.description or "this cannot be served"))
         if status == 405 and "Allow" in dict(error.get_headers()):
             answered.headers["Allow"] = dict(error.get_headers())["Allow"]
         return answered
+
+
+def _nothing_there(method: str, path: str) -> str:
+    """The most usual mistake is a base URL without `/v1`."""
+    message = f"there is no {method} {path[:200]} here"
+    if path in _WITHOUT_VERSION:
+        return f"{message}; did you mean /v1{path}?"
+    return f"{message}; docs/operating.md lists the routes"
 
 
 def find_account(accounts: list[Views], name: str) -> Views:

@@ -45,7 +45,7 @@ def _keys(struct: msgspec.Struct, path: str, origins: Mapping[str, str]) -> list
         value = getattr(struct, field.name)
         if value is None and path.startswith("account["):
             continue  # the credentials this account does not have; written, they would be errors
-        line = f"{_key(field.encode_name)} = {_value(value, hide=field.name != 'headers')}"
+        line = f"{_key(field.encode_name)} = {toml_value(value, hide=field.name != 'headers')}"
         origin = origins.get(f"{path}.{field.encode_name}", "default")
         lines.append(line if origin == "default" else f"{line}  # {origin}")
     return lines
@@ -55,17 +55,22 @@ def _key(name: str) -> str:
     return tomli_w.dumps({name: 0}).rpartition(" = ")[0]
 
 
-def _value(value: Any, *, hide: bool = True) -> str:
-    """One value on one line; tomli_w would give a mapping a table of its own."""
+def toml_value(value: Any, *, hide: bool = True) -> str:
+    """One value on one line; tomli_w would give a mapping a table of its own.
+
+    With `hide`, values of a mapping whose names look like a secret's are masked.
+    """
     if value is None:
         return '""'
     if isinstance(value, Secret):
         return f'"{MASK}"'
     if isinstance(value, Mapping):
-        items = (f"{_key(k)} = {_hidden(k, v) if hide else _value(v)}" for k, v in value.items())
+        items = (
+            f"{_key(k)} = {_hidden(k, v) if hide else toml_value(v)}" for k, v in value.items()
+        )
         return "{ " + ", ".join(items) + " }" if value else "{}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, str):
         value = literal(scrub(value))
     return tomli_w.dumps({"v": value}).removeprefix("v = ").rstrip("\n")
@@ -74,4 +79,4 @@ def _value(value: Any, *, hide: bool = True) -> str:
 def _hidden(name: str, value: object) -> str:
     if isinstance(value, str) and value and _SECRET_NAME.search(name):
         return f'"{MASK}"'
-    return _value(value)
+    return toml_value(value)

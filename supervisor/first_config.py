@@ -4,8 +4,8 @@ from __future__ import annotations
 
 _TEXT = """\
 # llm-supervisor. Every key has a default; a line with a # before it shows the default. A change is
-# noticed within two seconds. `supervisor check` says what is in effect; docs/configuration.md has
-# every key.
+# noticed within two seconds. `supervisor check` says what is in effect; every key is in
+# docs/configuration-reference.md.
 
 [server]
 # host = "127.0.0.1"          # off loopback: only with [access] token

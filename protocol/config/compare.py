@@ -19,6 +19,7 @@ _LIVE_SERVER_KEYS = frozenset(
         "server.drain_seconds",
     }
 )
+_KEPT_BY_THE_KEEPER = frozenset({"client.on_down", "client.restore_after"})
 
 
 def leaves(config: Config) -> Iterator[tuple[str, object]]:
@@ -29,17 +30,20 @@ def leaves(config: Config) -> Iterator[tuple[str, object]]:
 def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
     """The changed keys that only a restart can put into effect; all others apply while running.
 
-    They are what the listener, the supervision tree and the log files were made with.
+    They are what the listener, the supervision tree, the log files and the keeper were made with.
     """
     before, after = dict(leaves(old)), dict(leaves(new))
-    return tuple(path for path, value in after.items() if _is_fixed(path) and value != before[path])
+    return tuple(
+        path for path, value in after.items() if applies_at_restart(path) and value != before[path]
+    )
 
 
-def _is_fixed(path: str) -> bool:
+def applies_at_restart(path: str) -> bool:
+    """Whether a change of the key at `path` (`server.port`) waits for the next start."""
     section = path.partition(".")[0]
     if section == "server":
         return path not in _LIVE_SERVER_KEYS
-    return section == "supervision" or path == "logs.directory"
+    return section == "supervision" or path == "logs.directory" or path in _KEPT_BY_THE_KEEPER
 
 
 def _leaves(struct: msgspec.Struct, path: str) -> Iterator[tuple[str, object]]:

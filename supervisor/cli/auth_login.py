@@ -14,6 +14,8 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names
+from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 
 if TYPE_CHECKING:
     from protocol.token_file import StoredAccount, TokenFile
@@ -21,9 +23,24 @@ if TYPE_CHECKING:
 CLIENT = "claude"
 
 
-@click.command("import", short_help="Take over logins that are on this machine.")
+_IMPORT = Manual(
+    examples={
+        "supervisor auth import": "All that are found in Claude Code's directories.",
+        "supervisor auth import ~/.claude-work --name work": "One directory, under a name of yours.",
+    },
+    exits={exit_codes.FAILED: "no login was found", **STORE_EXITS},
+    see=("supervisor auth login", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(
+    "import",
+    short_help="Take over logins that are on this machine.",
+    cls=Documented,
+    manual=_IMPORT,
+)
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
-@click.option("--name", help="Of the account, where there is only one.")
+@click.option("--name", metavar="NAME", help="Of the account, where there is only one.")
 def import_(directory: Path | None, name: str | None) -> None:
     """Take over the logins in DIRECTORY, or in all of Claude Code's directories.
 
@@ -100,7 +117,22 @@ def free_name(file: TokenFile, wanted: str) -> str:
     return name
 
 
-@click.command(short_help="Log in, and store the login.")
+_LOGIN = Manual(
+    examples={
+        "supervisor auth login home": "With the installed Claude Code.",
+        "supervisor auth login home --pkce": "In a browser, at the endpoints of [oauth].",
+    },
+    exits={
+        exit_codes.FAILED: "the login did not work out; nothing is stored",
+        exit_codes.TAKEN: "there is an account of that name",
+        exit_codes.NOT_FOUND: "Claude Code is not installed",
+        **STORE_EXITS,
+    },
+    see=("supervisor auth import", "docs/accounts.md#the-token-store"),
+)
+
+
+@click.command(short_help="Log in, and store the login.", cls=Documented, manual=_LOGIN)
 @click.argument("name")
 @click.option("--pkce", is_flag=True, help="At the endpoints of [oauth], in a browser.")
 @click.option("--console", is_flag=True, help="Claude Code: bill to the API console's account.")
@@ -192,10 +224,21 @@ def _pkce(name: str) -> None:
     click.echo(f"account {name} is logged in{auth_place.follow_up()}")
 
 
-@click.command(short_help="Renew a login's tokens now.")
-@click.argument("name")
+_REFRESH = Manual(
+    examples={"supervisor auth refresh home": "Whatever is left of the old token."},
+    exits={exit_codes.FAILED: "it is no login, or the token endpoint refuses", **STORE_EXITS},
+    see=("supervisor auth status", "docs/accounts.md#when-a-login-is-refreshed"),
+)
+
+
+@click.command(short_help="Renew a login's tokens now.", cls=Documented, manual=_REFRESH)
+@click.argument("name", shell_complete=account_names)
 def refresh(name: str) -> None:
-    """Renew the tokens of the login NAME now."""
+    """Renew the tokens of the login NAME now.
+
+    The running instance does it, or this command where none runs; the new token is on the disk before
+    the old one is given up.
+    """
     instance = auth_place.runs()
     if instance is not None:
         _refresh_there(instance, name)

@@ -11,16 +11,27 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
-from supervisor.cli.wording import duration, printable
+from supervisor.cli.known_names import account_names
+from supervisor.cli.manual import STORE_EXITS, Documented, Manual
+from supervisor.cli.wording import KINDS, duration, printable
 
 if TYPE_CHECKING:
     from supervisor.stored_accounts import Shown
 
-_KINDS = {"api_key": "API key", "token": "token", "oauth": "login"}
 _WORDS = {"needs_login": "needs a login"}
 
 
-@click.command("list", short_help="List all accounts.")
+_LIST = Manual(
+    examples={
+        "supervisor auth list": "As a table.",
+        "supervisor auth list --json": "For programs.",
+    },
+    exits={**STORE_EXITS, exit_codes.CONFIGURATION: "the configuration has errors; each is named"},
+    see=("supervisor status", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command("list", short_help="List all accounts.", cls=Documented, manual=_LIST)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
     """List the accounts of the configuration and of the token store, without their secrets.
@@ -39,13 +50,31 @@ def list_(as_json: bool) -> None:
         click.echo(f"warning: {problem}", err=True)
 
 
-@click.command(short_help="Say of one account, or of all, whether it can serve.")
-@click.argument("name", required=False)
+_STATUS = Manual(
+    examples={
+        "supervisor auth status": "Of all.",
+        "supervisor auth status work --json": "Of one, for programs.",
+    },
+    exits={
+        exit_codes.FAILED: "one cannot serve, or there is none of that name",
+        **STORE_EXITS,
+        exit_codes.CONFIGURATION: "the configuration has errors; each is named",
+    },
+    see=("supervisor doctor", "docs/accounts.md#needs-a-login"),
+)
+
+
+@click.command(
+    short_help="Say of one account, or of all, whether it can serve.",
+    cls=Documented,
+    manual=_STATUS,
+)
+@click.argument("name", required=False, shell_complete=account_names)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(name: str | None, as_json: bool) -> None:
     """Say of the account NAME, or of all, whether its credential can serve.
 
-    Ends with 1 when one cannot.
+    A login is looked at on the disk; where an instance runs, what upstream said last counts too.
     """
     accounts, problems = _accounts()
     if name is not None:
@@ -98,7 +127,7 @@ def _table(accounts: list[Shown]) -> None:
     rows += [
         (
             account.name,
-            _KINDS.get(account.kind, account.kind),
+            KINDS.get(account.kind, account.kind),
             _WORDS.get(account.state, account.state),
             _expires(account),
             printable(account.origin),

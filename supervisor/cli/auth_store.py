@@ -13,13 +13,26 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names, stored_account_names
+from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 from supervisor.cli.secret_input import read_secret
 
 if TYPE_CHECKING:
     from protocol.secrets import Secret
 
 
-@click.command(short_help="Store an API key or a token.")
+_ADD = Manual(
+    examples={
+        "supervisor auth add work --api-key": "The key is asked for, and not shown.",
+        "pass show anthropic/work | supervisor auth add work --api-key": "Or read from stdin.",
+        "supervisor auth add ci --token --replace": "A long-lived token, in place of a stored one.",
+    },
+    exits={exit_codes.TAKEN: "there is an account of that name", **STORE_EXITS},
+    see=("supervisor auth list", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(short_help="Store an API key or a token.", cls=Documented, manual=_ADD)
 @click.argument("name")
 @click.option("--api-key", "kind", flag_value="api_key", help="The secret is an API key.")
 @click.option("--token", "kind", flag_value="token", help="The secret is a long-lived token.")
@@ -27,9 +40,7 @@ if TYPE_CHECKING:
 def add(name: str, kind: str | None, replace: bool) -> None:
     """Store the account NAME. Its secret is asked for, or read from stdin.
 
-    \b
-    supervisor auth add work --api-key
-    pass show anthropic/work | supervisor auth add work --api-key
+    Without --api-key and --token its beginning says what it is.
     """
     from protocol.secrets import Secret
 
@@ -84,8 +95,15 @@ def _warn_of_shadow(name: str) -> None:
         )
 
 
-@click.command(short_help="Let an account serve again.")
-@click.argument("name")
+_ENABLE = Manual(
+    examples={"supervisor auth enable work": "After `auth disable work`."},
+    exits={exit_codes.FAILED: "there is no such account, or it could not be done", **STORE_EXITS},
+    see=("supervisor auth disable", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(short_help="Let an account serve again.", cls=Documented, manual=_ENABLE)
+@click.argument("name", shell_complete=account_names)
 def enable(name: str) -> None:
     """Let the account NAME serve again.
 
@@ -94,8 +112,17 @@ def enable(name: str) -> None:
     _switch(name, enabled=True)
 
 
-@click.command(short_help="Take an account out, without forgetting it.")
-@click.argument("name")
+_DISABLE = Manual(
+    examples={"supervisor auth disable work": "Requests in flight go on."},
+    exits={exit_codes.FAILED: "there is no such account, or it could not be done", **STORE_EXITS},
+    see=("supervisor auth enable", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(
+    short_help="Take an account out, without forgetting it.", cls=Documented, manual=_DISABLE
+)
+@click.argument("name", shell_complete=account_names)
 def disable(name: str) -> None:
     """Take the account NAME out: it serves nobody until it is enabled.
 
@@ -129,8 +156,18 @@ def _switch(name: str, *, enabled: bool) -> None:
     click.echo("to keep it so, set `enabled` in the configuration.", err=True)
 
 
-@click.command(short_help="Forget a stored account.")
-@click.argument("name")
+_REMOVE = Manual(
+    examples={
+        "supervisor auth remove work": "Asks first.",
+        "supervisor auth remove work --yes": "Without a question.",
+    },
+    exits={exit_codes.FAILED: "there is no such account, or it could not be done", **STORE_EXITS},
+    see=("supervisor auth disable", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(short_help="Forget a stored account.", cls=Documented, manual=_REMOVE)
+@click.argument("name", shell_complete=stored_account_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
     """Forget the stored account NAME and its credential.
@@ -147,7 +184,19 @@ def remove(name: str, yes: bool) -> None:
     click.echo(f"account {name} is forgotten{auth_place.follow_up()}")
 
 
-@click.command(short_help="Forget stored accounts that cannot serve any more.")
+_CLEANUP = Manual(
+    examples={
+        "supervisor auth cleanup": "Shows them, and asks.",
+        "supervisor auth cleanup --force": "Without a question.",
+    },
+    exits={exit_codes.FAILED: "you said no; nothing was changed", **STORE_EXITS},
+    see=("supervisor auth status", "docs/accounts.md#its-commands"),
+)
+
+
+@click.command(
+    short_help="Forget stored accounts that cannot serve any more.", cls=Documented, manual=_CLEANUP
+)
 @click.option("--force", is_flag=True, help="Do not ask.")
 def cleanup(force: bool) -> None:
     """Forget stored accounts that need a login or cannot be read, and logins nobody uses."""

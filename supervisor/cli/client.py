@@ -13,12 +13,28 @@ from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.client_seed import seed_models
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, PLACE_VARIABLES, DocumentedGroup, Manual
 
 if TYPE_CHECKING:
     from supervisor.client_settings import Restored
 
 
-@click.group(short_help="Claude Code's settings, by hand.")
+_MANUAL = Manual(
+    examples={
+        "supervisor client show": "Where they point, which keys are ours, and who holds them.",
+        "supervisor client apply": "Point them at the running instance.",
+        "supervisor client restore": "Put them back as they were.",
+    },
+    files={
+        "settings.json": "Claude Code's, in CLAUDE_CONFIG_DIR or ~/.claude, or those of client.settings",
+        "client.json": "in the state directory: what was changed, and what stood there before",
+    },
+    environment={**PLACE_VARIABLES, "CLAUDE_CONFIG_DIR": "where Claude Code's settings are"},
+    see=("supervisor repair", "supervisor exec", "docs/client-settings.md"),
+)
+
+
+@click.group(short_help="Claude Code's settings, by hand.", cls=DocumentedGroup, manual=_MANUAL)
 def client() -> None:
     """Point Claude Code's settings at the running instance, put them back, or show them.
 
@@ -26,11 +42,23 @@ def client() -> None:
     """
 
 
-@client.command(short_help="Point Claude Code at the running instance.")
+_APPLY = Manual(
+    examples={"supervisor client apply": "Every settings file that client.settings names."},
+    exits={
+        **NEEDS_AN_INSTANCE,
+        exit_codes.FAILED: "no file could be pointed; the reason is said",
+        exit_codes.CONFIGURATION: "the configuration does not load; nothing was changed",
+    },
+    see=("supervisor client restore", "docs/client-settings.md#when-it-stands-back"),
+)
+
+
+@client.command(short_help="Point Claude Code at the running instance.", manual=_APPLY)
 def apply() -> None:
     """Point Claude Code's settings at the running instance.
 
-    The instance puts them back when it stops. Ends with 1 where no file could be pointed.
+    The instance puts them back when it stops. Settings that point at somebody else are left alone,
+    unless client.replace says otherwise.
     """
     point(running.find())
 
@@ -64,7 +92,14 @@ def point(found: running.RunningInstance) -> None:
     click.echo("undo it with `supervisor client restore`; a stop of the instance does so too")
 
 
-@client.command(short_help="Put Claude Code's settings back.")
+_RESTORE = Manual(
+    examples={"supervisor client restore": "Undo what `apply` or `run` did."},
+    exits={exit_codes.FAILED: "a file could not be put back; it is named"},
+    see=("supervisor repair", "docs/client-settings.md#what-is-set"),
+)
+
+
+@client.command(short_help="Put Claude Code's settings back.", manual=_RESTORE)
 def restore() -> None:
     """Put Claude Code's settings back as they were before, whoever runs.
 
@@ -75,7 +110,16 @@ def restore() -> None:
     tell(restore_whole(running.state_directory()), nothing="nothing of ours is in the settings")
 
 
-@client.command(short_help="Show where Claude Code's settings point, and who did that.")
+_SHOW = Manual(
+    examples={"supervisor client show": "Each file, with the address it leads to."},
+    exits={exit_codes.FAILED: "the note of what was changed cannot be read"},
+    see=("supervisor doctor", "docs/client-settings.md"),
+)
+
+
+@client.command(
+    short_help="Show where Claude Code's settings point, and who did that.", manual=_SHOW
+)
 def show() -> None:
     """Show where Claude Code's settings point, which keys are ours, and who holds them."""
     from protocol.client_lease import LeaseUnreadable

@@ -10,12 +10,26 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, Documented, Manual
+from supervisor.cli.wording import counted
+
+_MANUAL = Manual(
+    examples={
+        "supervisor client seed-models": "For sessions that start from now on.",
+        "supervisor client seed-models --base-url http://box.local:4080": "Where Claude Code uses another name for it.",
+    },
+    exits=NEEDS_AN_INSTANCE,
+    see=("docs/providers.md#one-list-of-models",),
+)
 
 
-@click.command("seed-models", short_help="Fill Claude Code's model picker.")
+@click.command(
+    "seed-models", short_help="Fill Claude Code's model picker.", cls=Documented, manual=_MANUAL
+)
 @click.option(
     "--base-url",
     default="",
+    metavar="URL",
     help="The base URL that Claude Code uses, if it is not the instance's own.",
 )
 def seed_models(base_url: str) -> None:
@@ -50,4 +64,4 @@ def seed_models(base_url: str) -> None:
             f"{directory / picker.CACHE} cannot be written: {error.strerror or error}",
             "set CLAUDE_CONFIG_DIR where Claude Code keeps its configuration elsewhere.",
         ) from error
-    click.echo(f"{directory / picker.CACHE} has {count} models")
+    click.echo(f"{directory / picker.CACHE} has {counted(count, 'model')}")

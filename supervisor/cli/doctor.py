@@ -12,6 +12,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli.auth_place import runs
+from supervisor.cli.manual import PLACE_VARIABLES, Documented, Manual
 from supervisor.cli.wording import printable
 
 if TYPE_CHECKING:
@@ -19,13 +20,36 @@ if TYPE_CHECKING:
     from supervisor.doctor.finding import Finding
 
 
-@click.command(short_help="Look for everything that could be wrong, and say how to mend it.")
+_MANUAL = Manual(
+    examples={
+        "supervisor doctor": "Everything, in a second or two.",
+        "supervisor doctor --offline --no-replay": "Only what can be read on this machine.",
+        "supervisor doctor --json | jq '.findings[].fix'": "For programs.",
+    },
+    exits={
+        exit_codes.STOPPED_AS_ASKED: "nothing is wrong; there may be notes",
+        exit_codes.FAILED: "something is wrong; each with its fix",
+    },
+    environment={
+        **PLACE_VARIABLES,
+        "CLAUDE_CONFIG_DIR": "where Claude Code's settings and login are",
+    },
+    see=("supervisor status", "docs/troubleshooting.md#what-doctor-finds"),
+)
+
+
+@click.command(
+    short_help="Look for everything that could be wrong, and say how to mend it.",
+    cls=Documented,
+    manual=_MANUAL,
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--offline", is_flag=True, help="Do not ask the upstream for the time.")
 @click.option("--no-replay", is_flag=True, help="Leave out the gateway contract.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="The configuration file, if it is not the running instance's or in its usual place.",
 )
 def doctor(as_json: bool, offline: bool, no_replay: bool, config: Path | None) -> None:
@@ -36,11 +60,7 @@ def doctor(as_json: bool, offline: bool, no_replay: bool, config: Path | None) -
     gateway for Claude Code is replayed by a second program of the same configuration in front of a
     built-in upstream; nothing is charged. The real upstream gets one request without a credential.
 
-    Ends with 1 when something is wrong. docs/troubleshooting.md has more on each finding.
-
-    \b
-    supervisor doctor
-    supervisor doctor --json | jq '.findings[].fix'
+    The name in brackets at the end of a finding is its heading in docs/troubleshooting.md.
     """
     facts = look(config, online=not offline, replay=not no_replay)
 

@@ -15,6 +15,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, STATE_VARIABLE, Documented, Manual
 
 PLACEHOLDER_TOKEN = "llm-supervisor"  # noqa: S105 - says that there is none
 """What a client without a login sends in pool mode; it is replaced on the way."""
@@ -24,8 +25,32 @@ _NO_PROXY = ("NO_PROXY", "no_proxy")
 _RESTORED_SIGNALS = ("SIGPIPE", "SIGXFSZ")
 
 
+_MANUAL = Manual(
+    examples={
+        "supervisor exec -- claude": "Claude Code, in this terminal alone.",
+        'supervisor exec -- claude -p "hello"': "One prompt.",
+        "supervisor exec -- env | grep ANTHROPIC": "See what a command is told.",
+    },
+    exits={
+        exit_codes.STOPPED_AS_ASKED: "COMMAND's own exit code, whatever it is",
+        **NEEDS_AN_INSTANCE,
+        exit_codes.NOT_EXECUTABLE: "COMMAND cannot be run",
+        exit_codes.NOT_FOUND: "there is no such command",
+    },
+    environment={
+        "ANTHROPIC_BASE_URL": "set to the running instance",
+        "ANTHROPIC_AUTH_TOKEN": "set where COMMAND would find no credential, or a wrong one",
+        "NO_PROXY": "extended by the instance's address",
+        **STATE_VARIABLE,
+    },
+    see=("supervisor client", "docs/start.md#claude-code"),
+)
+
+
 @click.command(
     "exec",
+    cls=Documented,
+    manual=_MANUAL,
     short_help="Run a command that talks to the running instance.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
@@ -33,11 +58,8 @@ _RESTORED_SIGNALS = ("SIGPIPE", "SIGXFSZ")
 def execute(command: tuple[str, ...]) -> None:
     """Run COMMAND with its environment pointed at the running instance.
 
-    \b
-      supervisor exec -- claude -p "hello"
-
-    No file is touched: what COMMAND is told ends with it. Signals and the exit code are its own;
-    127 when there is no such command.
+    No file is touched: what COMMAND is told ends with it. Signals and the exit code are its own.
+    Everything after -- is COMMAND's.
     """
     from protocol.config import Client
     from supervisor.instance_client import NothingAnswers, Refused

@@ -13,24 +13,30 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import request_ids
 from supervisor.cli.log_place import log_directory, not_readable
+from supervisor.cli.manual import NEEDS_A_CONFIGURATION, PLACE_VARIABLES, Documented, Manual
 
 _NOT_FOUND = 404
 _MEMORY = "the reasons were only in memory, of the last 1000 requests of a running instance"
 
-EXAMPLES = """\b
-Examples:
-  supervisor explain 3f8a41d09c2b4f...   who served this request, why, and what it cost
-  supervisor explain 3f8a41d09c2b4f... --json
+_MANUAL = Manual(
+    examples={
+        "supervisor explain 3f8a41d09c2b4f": "Who served this request, why, and what it cost.",
+        "supervisor explain 3f8a41d09c2b4f --json": "For programs.",
+    },
+    exits={
+        exit_codes.FAILED: "nobody knows a request of this id",
+        **NEEDS_A_CONFIGURATION,
+    },
+    files={"logs/": "asked where the running instance does not know the request any more"},
+    environment=PLACE_VARIABLES,
+    see=("supervisor logs", "docs/operating.md#why-a-request-went-where-it-went"),
+)
 
-\b
-The id is in the answer's x-supervisor-request-id, and at the end of each line of
-`supervisor logs`.
-"""
 
-
-@click.command(short_help="Say why a request went where it went.", epilog=EXAMPLES)
-@click.argument("request_id")
+@click.command(short_help="Say why a request went where it went.", cls=Documented, manual=_MANUAL)
+@click.argument("request_id", shell_complete=request_ids)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option(
     "--directory",
@@ -44,6 +50,8 @@ def explain(request_id: str, as_json: bool, directory: Path | None) -> None:
 
     The running instance is asked. Where it does not know the request any more, or nothing runs, this
     shows what the request log and the debug log say of it.
+
+    The id is in the answer's x-supervisor-request-id, and at the end of each line of `supervisor logs`.
     """
     told, why_not = _from_the_instance(request_id) if directory is None else (None, _MEMORY)
     if told is None:

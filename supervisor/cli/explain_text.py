@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from supervisor.cli.log_line import AttemptView, LineView, dollars, length, tokens, when
-from supervisor.cli.wording import duration, printable
+from supervisor.cli.wording import counted, duration, printable
 
 _WHY = {
     "session": "its session's home",
@@ -68,8 +68,9 @@ def explanation(answer: object) -> list[str]:
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, dict):
             lines += _step(step)
-    if told.get("left_out"):
-        lines.append(f"  {told['left_out']} steps in the middle were not kept")
+    left_out = _number(told.get("left_out"))
+    if left_out:
+        lines.append(f"  left out in the middle: {counted(int(left_out), 'step')}")
     spent = told.get("spent")
     if isinstance(spent, dict):
         lines += ["", "Where the time went", *_spent(spent)]
@@ -102,7 +103,7 @@ def summary(line: LineView) -> list[str]:
 
 def _times(line: LineView) -> str:
     first = f"first byte after {length(line.ms_first_byte)}" if line.ms_first_byte else ""
-    tries = f"{line.attempts or 0} attempt{'' if line.attempts == 1 else 's'}"
+    tries = counted(line.attempts or 0, "attempt")
     return ", ".join(part for part in (f"{length(line.ms_total)} in all", first, tries) if part)
 
 
@@ -160,11 +161,10 @@ def _attempt(step: dict[str, Any], took: str) -> str:
         return f"{account} served it in {took}: {step.get('terminal')}, status {step.get('status')}{began}"
     if outcome == "left":
         return f"{account} was asked; the client left after {took}"
-    said = [
-        f"status {step['status']}" if step.get("status") else "no answer",
-        str(step.get("error_type") or ""),
-        str(step.get("detail") or ""),
-    ]
+    status, kind = step.get("status"), str(step.get("error_type") or "")
+    # The upstream's words begin with what is said already.
+    detail = str(step.get("detail") or "").removeprefix(f"{status} {kind} ").rstrip(".")
+    said = [f"status {status}" if status else "no answer", kind, detail]
     return f"{account} failed after {took}: {', '.join(filter(None, said))}{_verdict(step)}"
 
 

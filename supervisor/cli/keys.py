@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from supervisor import exit_codes
-from supervisor.cli import auth_place, running
+from supervisor.cli import auth_place, keys_manual, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import key_ids
+from supervisor.cli.manual import DocumentedGroup
 from supervisor.cli.wording import duration, printable
 
 if TYPE_CHECKING:
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
 DEFAULT_DAYS = 90.0
 
 
-@click.group(short_help="Make, list and revoke the keys of clients.")
+@click.group(
+    short_help="Make, list and revoke the keys of clients.",
+    cls=DocumentedGroup,
+    manual=keys_manual.KEYS,
+)
 def keys() -> None:
     """Keys that clients show to this proxy, once `[access] keys` is on.
 
-    \b
     A client sends its key as x-api-key, as Authorization: Bearer, or as x-supervisor-key.
     The proxy replaces it: no upstream ever sees it.
 
@@ -38,24 +43,46 @@ def keys() -> None:
     """
 
 
-@keys.command(short_help="Make a key.")
-@click.option("--name", required=True, help="Whose it is: shown in logs, metrics and usage.")
+@keys.command(short_help="Make a key.", manual=keys_manual.CREATE)
+@click.option(
+    "--name", required=True, metavar="NAME", help="Whose it is: shown in logs, metrics and usage."
+)
 @click.option(
     "--days",
     type=click.FloatRange(min=0),
     default=DEFAULT_DAYS,
     show_default=True,
-    help="How long it is valid; 0 for ever.",
+    metavar="DAYS",
+    help="How long it is valid; 0: for ever.",
 )
 @click.option(
     "--owner",
     is_flag=True,
     help="Your own: may manage the proxy, and use your subscriptions with Claude Code.",
 )
-@click.option("--requests-per-minute", type=click.IntRange(min=0), default=0, help="0: no limit.")
-@click.option("--tokens-per-minute", type=click.IntRange(min=0), default=0, help="0: no limit.")
 @click.option(
-    "--budget-per-day", type=click.FloatRange(min=0), default=0.0, help="In dollars; 0: no limit."
+    "--requests-per-minute",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="NUMBER",
+    help="0: no limit.",
+)
+@click.option(
+    "--tokens-per-minute",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="NUMBER",
+    help="0: no limit.",
+)
+@click.option(
+    "--budget-per-day",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="DOLLARS",
+    help="0: no limit.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def create(
@@ -69,9 +96,7 @@ def create(
 ) -> None:
     """Make a key, and show it once: only a hash of it is kept.
 
-    \b
-    supervisor keys create --name ci --days 30 --budget-per-day 5
-    supervisor keys create --name me --owner > my.key
+    Its limits hold for everything that is sent with it; what is past them is answered with 429.
     """
     from protocol import inbound_keys, key_file
     from protocol.inbound_keys import KeyLimits
@@ -95,7 +120,7 @@ def create(
     _warn_where_keys_are_off()
 
 
-@keys.command("list", short_help="List all keys.")
+@keys.command("list", short_help="List all keys.", manual=keys_manual.LIST)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
     """List the keys, without the keys themselves."""
@@ -112,8 +137,8 @@ def list_(as_json: bool) -> None:
         click.echo(f"warning: {printable(problem)}; it lets nobody in", err=True)
 
 
-@keys.command(short_help="Turn a key away from now on.")
-@click.argument("key_id", metavar="ID")
+@keys.command(short_help="Turn a key away from now on.", manual=keys_manual.REVOKE)
+@click.argument("key_id", metavar="ID", shell_complete=key_ids)
 def revoke(key_id: str) -> None:
     """Turn the key ID away from now on. Answers that have begun are not cut.
 
@@ -126,8 +151,8 @@ def revoke(key_id: str) -> None:
     click.echo(f"key {key_id} is revoked")
 
 
-@keys.command(short_help="Forget a key.")
-@click.argument("key_id", metavar="ID")
+@keys.command(short_help="Forget a key.", manual=keys_manual.DELETE)
+@click.argument("key_id", metavar="ID", shell_complete=key_ids)
 @click.option("--force", is_flag=True, help="Also a key that is still valid.")
 def delete(key_id: str, force: bool) -> None:
     """Forget the key ID. What it did stays in the logs, under its name.

@@ -14,7 +14,9 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.known_names import account_names, request_ids
 from supervisor.cli.log_place import log_directory, not_readable
+from supervisor.cli.manual import NEEDS_A_CONFIGURATION, PLACE_VARIABLES, Documented, Manual
 
 if TYPE_CHECKING:
     from supervisor.log_files import Follower
@@ -24,20 +26,29 @@ POLL_SECONDS = 0.25
 LOOK_SECONDS = 2.0
 """Between looks whether the instance is still there."""
 
-EXAMPLES = """\b
-Examples:
-  supervisor logs                         the last twenty requests
-  supervisor logs -f                      and each new one, until Ctrl-C
-  supervisor logs -f --account work       those that this account (or provider) served
-  supervisor logs --request 3f8a...       one request, with its attempts in the debug log
-  supervisor logs -n 1000 --json | jq .   the lines as they are written
+_MANUAL = Manual(
+    examples={
+        "supervisor logs": "The last twenty requests.",
+        "supervisor logs -f": "And each new one, until Ctrl-C.",
+        "supervisor logs -f --account work": "Those that this account (or provider) served.",
+        "supervisor logs --request 3f8a41d09c2b4f": "One request, with its attempts in the debug log.",
+        "supervisor logs -n 1000 --json | jq .": "The lines as they are written.",
+    },
+    exits={
+        exit_codes.FAILED: "there are no logs, or they cannot be read",
+        exit_codes.NOTHING_ANSWERS: "-f: nothing runs, or it has gone",
+        **NEEDS_A_CONFIGURATION,
+    },
+    files={
+        "logs/requests-*.jsonl": "in the state directory, or in logs.directory",
+        "logs/debug-*.jsonl": "attempts, where logs.level is debug",
+    },
+    environment=PLACE_VARIABLES,
+    see=("supervisor explain", "docs/operating.md#logs", "docs/operating.md#looking-at-requests"),
+)
 
-\b
-`supervisor explain ID` says why a request went where it went.
-"""
 
-
-@click.command(short_help="Show the last requests, or follow them.", epilog=EXAMPLES)
+@click.command(short_help="Show the last requests, or follow them.", cls=Documented, manual=_MANUAL)
 @click.option("-f", "--follow", is_flag=True, help="Go on with each new request, until Ctrl-C.")
 @click.option(
     "-n",
@@ -48,8 +59,19 @@ Examples:
     metavar="NUMBER",
     help="How many of the last ones.",
 )
-@click.option("--request", "request_id", metavar="ID", help="Only the request of this id.")
-@click.option("--account", metavar="NAME", help="Only what this account or provider served.")
+@click.option(
+    "--request",
+    "request_id",
+    metavar="ID",
+    shell_complete=request_ids,
+    help="Only the request of this id.",
+)
+@click.option(
+    "--account",
+    metavar="NAME",
+    shell_complete=account_names,
+    help="Only what this account or provider served.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The lines as they are in the file.")
 @click.option(
     "--directory",

@@ -7,16 +7,37 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, STATE_VARIABLE, Documented, Manual
 
 _UNPROCESSABLE = 422
 
 
-@click.command(short_help="Make the running instance read its configuration again.")
+_MANUAL = Manual(
+    examples={
+        "supervisor reload": "Take the file over now, and hear of every error in it.",
+        "supervisor check && supervisor reload": "Look at it first.",
+    },
+    exits={
+        **NEEDS_AN_INSTANCE,
+        exit_codes.FAILED: "the running instance could not do it; its log says more",
+        exit_codes.CONFIGURATION: "the configuration has errors; the old one goes on",
+    },
+    environment=STATE_VARIABLE,
+    see=("supervisor check", "docs/configuration.md#errors"),
+)
+
+
+@click.command(
+    short_help="Make the running instance read its configuration again.",
+    cls=Documented,
+    manual=_MANUAL,
+)
 def reload() -> None:
     """Make the running instance read its configuration again.
 
-    Requests in flight are not touched. A configuration with errors is refused whole and the old one
-    goes on: every error is printed, and this ends with 78.
+    A changed file is noticed within two seconds without it; this says at once what became of it.
+    Requests in flight are not touched. A configuration with errors is refused whole, every error is
+    printed, and the old one goes on. Keys that only a restart can apply are named.
     """
     from supervisor.instance_client import NothingAnswers, Refused
 

@@ -8,9 +8,30 @@ from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.client import lease_file, tell
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import STATE_VARIABLE, Documented, Manual
+
+_MANUAL = Manual(
+    examples={
+        "supervisor repair": "By hand, after a crash or a power cut.",
+        "supervisor repair --if-dead": "In a hook or a service: quick, and silent where all is well.",
+    },
+    exits={
+        exit_codes.FAILED: "the note of what was changed, or a settings file, cannot be read or written"
+    },
+    files={
+        "client.json": "in the state directory: what was changed, and what stood there before",
+        "settings.json": "Claude Code's, put back",
+    },
+    environment=STATE_VARIABLE,
+    see=("supervisor client", "docs/client-settings.md#after-a-kill-or-a-power-cut"),
+)
 
 
-@click.command(short_help="Put a client's settings back if the instance that changed them is gone.")
+@click.command(
+    short_help="Put a client's settings back if the instance that changed them is gone.",
+    cls=Documented,
+    manual=_MANUAL,
+)
 @click.option("--if-dead", is_flag=True, help="Say nothing where there is nothing to do.")
 def repair(if_dead: bool) -> None:
     """Put Claude Code's settings back if the instance that changed them is gone.

@@ -126,7 +126,7 @@ def refused(status: int, message: str) -> Failure:
         exit_codes.PERMISSION,
         said,
         "it wants the token of [access] in its configuration file;",
-        "where that file can not be read from here, set SUPERVISOR_ACCESS_TOKEN.",
+        "where that file cannot be read from here, set SUPERVISOR_ACCESS_TOKEN.",
     )
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from supervisor import exit_codes
-from supervisor.cli import running
+from supervisor.cli import running, service_manual
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import DocumentedGroup
 from supervisor.cli.service_place import describe, find_keeper, lacking, not_written
 
 if TYPE_CHECKING:
@@ -20,17 +21,16 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
-@click.group(short_help="Keep it running: a service of your user.")
+@click.group(
+    short_help="Keep it running: a service of your user.",
+    cls=DocumentedGroup,
+    manual=service_manual.SERVICE,
+)
 def service() -> None:
     """A service of your user: started at login, restarted after a failure.
 
     On Linux it is a systemd user unit, on macOS a launchd agent. It runs as you, with your files,
     and needs no administrator.
-
-    \b
-    supervisor service install          # write it, start it now and at every login
-    supervisor service status
-    supervisor service uninstall
     """
 
 
@@ -45,23 +45,23 @@ def _described(command: _Command) -> _Command:
         click.option(
             "--config",
             type=click.Path(path_type=Path),
+            metavar="FILE",
             help="The configuration file, if it is not in its usual place.",
         ),
-        click.option("--port", type=click.IntRange(1, 65535), help="Instead of server.port."),
+        click.option(
+            "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Instead of server.port."
+        ),
     ):
         command = option(command)
     return command
 
 
-@service.command("print", short_help="Show the files that `install` would write.")
+@service.command(
+    "print", short_help="Show the files that `install` would write.", manual=service_manual.PRINT
+)
 @_described
 def print_(port: int | None, config: Path | None, socket: bool | None) -> None:
-    """Show the files that `install` would write, and write nothing.
-
-    \b
-    supervisor service print
-    supervisor service print --port 4090 --config ~/proxy.toml
-    """
+    """Show the files that `install` would write, and write nothing."""
     description = describe(port, config)
     if sys.platform == "win32":
         from supervisor.service.task import task
@@ -74,7 +74,10 @@ def print_(port: int | None, config: Path | None, socket: bool | None) -> None:
         click.echo(content, nl=False)
 
 
-@service.command(short_help="Write the service, and start it now and at every login.")
+@service.command(
+    short_help="Write the service, and start it now and at every login.",
+    manual=service_manual.INSTALL,
+)
 @_described
 @click.option("--start/--no-start", default=True, help="Start it now, too.")
 def install(port: int | None, config: Path | None, socket: bool | None, start: bool) -> None:
@@ -84,11 +87,6 @@ def install(port: int | None, config: Path | None, socket: bool | None, start: b
     Variables of this shell that it needs are written down with it; secrets are not, for others can
     read such files. Store a key with `supervisor auth add`, or put NAME=value into the file that
     is named then.
-
-    \b
-    supervisor service install
-    supervisor service install --port 4090
-    supervisor service install --socket
     """
     put_in_place(port=port, config=config, socket=socket, start=start)
 
@@ -148,7 +146,7 @@ def _is_free(keeper: ServiceKeeper) -> bool:
         raise running.unusable(error) from error
 
 
-@service.command(short_help="Stop the service, and remove it.")
+@service.command(short_help="Stop the service, and remove it.", manual=service_manual.UNINSTALL)
 def uninstall() -> None:
     """Stop the service, and remove its files. State, configuration and accounts stay."""
     keeper = find_keeper(None)
@@ -175,7 +173,7 @@ def take_away(keeper: ServiceKeeper) -> None:
         )
 
 
-@service.command(short_help="Start the service.")
+@service.command(short_help="Start the service.", manual=service_manual.START)
 def start() -> None:
     """Start the service, and wait until it serves."""
     keeper = _installed()
@@ -183,7 +181,7 @@ def start() -> None:
     click.echo(f"the service runs: {keeper.state().words}")
 
 
-@service.command(short_help="Stop the service, until the next login.")
+@service.command(short_help="Stop the service, until the next login.", manual=service_manual.STOP)
 def stop() -> None:
     """Stop the service when its streams have ended. It starts again at the next login; `uninstall`
     ends that."""
@@ -201,10 +199,9 @@ def _do(action: Callable[[], None], advice: str) -> None:
         raise Failure(exit_codes.FAILED, str(failure), advice) from failure
 
 
-@service.command(short_help="Say whether it is installed, and runs.")
+@service.command(short_help="Say whether it is installed, and runs.", manual=service_manual.STATUS)
 def status() -> None:
-    """Say whether the service is installed, and runs. Ends with 0 if it runs, else with 69; with 1
-    if there is none."""
+    """Say whether the service is installed, and runs, and where its log is."""
     keeper = find_keeper(None)
     if not keeper.installed():
         raise Failure(

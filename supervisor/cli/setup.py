@@ -11,6 +11,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import auth_place, setup_steps
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_A_CONFIGURATION, PLACE_VARIABLES, Documented, Manual
 from supervisor.cli.questions import Questions
 
 if TYPE_CHECKING:
@@ -18,12 +19,43 @@ if TYPE_CHECKING:
     from supervisor.cli.setup_steps import Plan
 
 
-@click.command(short_help="Set everything up, question by question.")
+_MANUAL = Manual(
+    examples={
+        "supervisor setup": "Ask, then show what will be done, and do it after a last question.",
+        "supervisor setup --yes": "Ask nothing: the usual answer to every question.",
+        "supervisor setup --yes --no-service --port 4090": "Everything but the service, on another port.",
+    },
+    exits={
+        exit_codes.FAILED: "broken off, or a step did not work; what was done is said",
+        exit_codes.TAKEN: "the port belongs to another program",
+        **NEEDS_A_CONFIGURATION,
+    },
+    files={
+        "config.toml": "written where there is none, with every usual key as a comment",
+        "accounts.json": "the logins and keys that you agreed to use",
+    },
+    environment={
+        "ANTHROPIC_API_KEY": "a key that is offered to be stored; so are ANTHROPIC_AUTH_TOKEN and CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CONFIG_DIR": "where Claude Code's login and settings are looked for",
+        **PLACE_VARIABLES,
+    },
+    see=("supervisor doctor", "supervisor service", "docs/install.md#the-guided-start"),
+)
+
+
+@click.command(
+    short_help="Set everything up, question by question.", cls=Documented, manual=_MANUAL
+)
 @click.option("--yes", is_flag=True, help="Ask nothing: the usual answer to every question.")
 @click.option("--logins/--no-logins", default=None, help="Use Claude Code's logins.")
 @click.option("--keys/--no-keys", default=None, help="Store the keys of the environment.")
 @click.option("--config-file/--no-config-file", default=None, help="Write a configuration.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Where to listen.  [default: 4080]")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Where to listen.  [default: 4080]",
+)
 @click.option("--client/--no-client", default=None, help="Point Claude Code here.")
 @click.option("--service/--no-service", default=None, help="Install and start a service.")
 def setup(
@@ -40,11 +72,6 @@ def setup(
 
     Every question has a flag; --yes asks nothing. Nothing is changed before the last question, no
     file of yours is written over, and a second time there is nothing left to do.
-
-    \b
-    supervisor setup
-    supervisor setup --yes
-    supervisor setup --yes --no-service --port 4090
     """
     given = {"logins": logins, "keys": keys, "config-file": config_file, "client": client,
              "service": service}  # fmt: skip

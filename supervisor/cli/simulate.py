@@ -12,6 +12,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli.failure import Failure
 from supervisor.cli.log_place import not_readable
+from supervisor.cli.manual import Documented, Manual
 
 if TYPE_CHECKING:
     from protocol.replay import Outcome, Recorded
@@ -19,23 +20,24 @@ if TYPE_CHECKING:
 
 _STRATEGIES = ("fill-first", "round-robin", "weighted", "drain-soonest", "least-used", "hybrid")
 
-EXAMPLES = """\b
-Examples:
-  supervisor simulate --log ~/.local/state/llm-supervisor/logs/requests-2026-11-21.jsonl
-  supervisor simulate --log monday.jsonl --log tuesday.jsonl \\
-      --strategy fill-first --strategy hybrid --allowance 20000000
-  supervisor simulate --log monday.jsonl --account a --account b --affinity 0
+_MANUAL = Manual(
+    examples={
+        "supervisor simulate --log requests-2026-11-21.jsonl": "One day, with every strategy.",
+        "supervisor simulate --log mon.jsonl --log tue.jsonl --allowance 20000000": "Two days, with accounts that may use 20 million tokens in five hours.",
+        "supervisor simulate --log mon.jsonl --strategy hybrid --account a --account b": "One strategy over two accounts, instead of those of the log.",
+    },
+    exits={
+        exit_codes.FAILED: "no request in the logs was served by an account, or they cannot be read",
+        exit_codes.PERMISSION: "a log may not be read",
+    },
+    files={"logs/requests-*.jsonl": "in the state directory, or in logs.directory"},
+    see=("supervisor usage", "docs/strategies.md#trying-them-on-your-own-traffic"),
+)
 
-\b
-What is asked, when, how long an answer takes and how many tokens it has are as
-recorded; who serves is chosen by the same code as in `supervisor run`. Modelled,
-and simply: an allowance of tokens per account and five hours (a cached token
-counts a tenth), and a prompt cache that a session loses where it is moved, or
-pauses for an hour.
-"""
 
-
-@click.command(short_help="Replay recorded traffic through strategies.", epilog=EXAMPLES)
+@click.command(
+    short_help="Replay recorded traffic through strategies.", cls=Documented, manual=_MANUAL
+)
 @click.option(
     "--log",
     "logs",
@@ -50,7 +52,8 @@ pauses for an hour.
     "strategies",
     type=click.Choice(_STRATEGIES),
     multiple=True,
-    help="More than once to compare some; all of them by default.",
+    metavar="STRATEGY",
+    help=f"{', '.join(_STRATEGIES)}; more than once for several, all by default.",
 )
 @click.option(
     "--account",
@@ -64,7 +67,8 @@ pauses for an hour.
     type=click.FloatRange(min=0),
     default=0,
     metavar="TOKENS",
-    help="What an account may use in five hours. 0, the default: no limit.",
+    show_default=True,
+    help="What an account may use in five hours; 0: no limit.",
 )
 @click.option(
     "--affinity",
@@ -104,6 +108,11 @@ def simulate(
     """Replay the requests of a log through routing strategies, in virtual time, side by side.
 
     Nothing is sent anywhere, and nothing has to run.
+
+    What is asked, when, how long an answer takes and how many tokens it has are as recorded; who
+    serves is chosen by the same code as in `supervisor run`. Modelled, and simply: an allowance of
+    tokens per account and five hours (a cached token counts a tenth), and a prompt cache that a
+    session loses where it is moved, or pauses for an hour.
     """
     from protocol.replay import WINDOW, Rules, replay
     from protocol.routing import Policy

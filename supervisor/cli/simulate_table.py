@@ -10,7 +10,7 @@ from rich.text import Text
 from supervisor.cli import screen
 from supervisor.cli.columns import left, right, table
 from supervisor.cli.log_line import dollars
-from supervisor.cli.wording import printable
+from supervisor.cli.wording import counted, printable
 
 
 def show(rows: Sequence[dict[str, Any]], accounts: Sequence[str], left_out: int) -> None:
@@ -23,7 +23,9 @@ def show(rows: Sequence[dict[str, Any]], accounts: Sequence[str], left_out: int)
     drawn = table(columns, [_cells(row) for row in rows], console.width)
     remark = f"accounts: {', '.join(accounts)}"
     if left_out:
-        remark += f"; {left_out} lines left out: not served by an account, or without tokens"
+        remark += (
+            f"; {counted(left_out, 'line')} left out: not served by an account, or without tokens"
+        )
     screen.put(console, Text(printable(remark), "dim"))
     screen.put(console, drawn)
 

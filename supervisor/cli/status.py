@@ -15,6 +15,7 @@ from protocol.request_line import escaped
 from supervisor import exit_codes
 from supervisor.cli import running, screen
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, STATE_VARIABLE, Documented, Manual
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -23,11 +24,33 @@ LAST_REQUESTS = 10
 WATCH_SECONDS = 1.0
 
 
-@click.command(short_help="Show accounts, quota, actors and the last requests.")
+_MANUAL = Manual(
+    examples={
+        "supervisor status": "Once.",
+        "supervisor status --watch": "Again every second, until Ctrl-C.",
+        "supervisor status --json | jq '.accounts[] | {name, state}'": "For programs: the answer of GET /status.",
+    },
+    exits={**NEEDS_AN_INSTANCE, exit_codes.FAILED: "it answered something else than a status"},
+    environment={
+        **STATE_VARIABLE,
+        "SUPERVISOR_ACCESS_TOKEN": "access.token, where the configuration is not to be read from here",
+        "NO_COLOR": "no colours",
+    },
+    see=("supervisor explain", "supervisor usage", "docs/operating.md#status"),
+)
+
+
+@click.command(
+    short_help="Show accounts, quota, actors and the last requests.", cls=Documented, manual=_MANUAL
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the instance's own answer as JSON.")
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
 def status(as_json: bool, watch: bool) -> None:
-    """Show the running instance: accounts, quota, actors and the last requests."""
+    """Show the running instance: accounts, quota, actors and the last requests.
+
+    Quota is shown as bars, with when each window is reset and, at the pace so far, when it will be
+    used up. Parts that crashed are shown with the place. Piped, it is plain text.
+    """
     if as_json and watch:
         raise click.UsageError("--json and --watch exclude each other")
     if as_json:

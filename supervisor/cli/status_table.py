@@ -25,6 +25,7 @@ from supervisor.cli.status_view import (
     TokensView,
 )
 from supervisor.cli.wording import (
+    KINDS,
     ago,
     amount,
     clock,
@@ -145,7 +146,11 @@ def _accounts(
     rows = []
     for account in accounts:
         counters = account.counters
-        row = [_text(account.name), _text(_words(account.kind)), _state(account, now)]
+        row = [
+            _text(account.name),
+            _text(KINDS.get(account.kind, _words(account.kind))),
+            _state(account, now),
+        ]
         if wide:
             windows = [_window(account, *window, now, ascii_only) for window in _windows(account)]
             row.append(Text("\n").join(windows))

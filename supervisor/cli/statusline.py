@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from supervisor import exit_codes
 from supervisor.cli import running
+from supervisor.cli.manual import STATE_VARIABLE, Documented, Manual
 
 if TYPE_CHECKING:
     from supervisor.cli.status_view import AccountView, RequestView, StatusView
@@ -43,13 +45,33 @@ _WINDOW_ORDER = {name: place for place, name in enumerate(("5h", "7d", "overage"
 T = TypeVar("T")
 
 
-@click.command(short_help="Print one line with quota, for Claude Code's status line.")
+_MANUAL = Manual(
+    examples={
+        "echo '{}' | supervisor statusline": "See the line by hand.",
+        "supervisor statusline < /dev/null": "The same: no session is said.",
+    },
+    exits={exit_codes.STOPPED_AS_ASKED: "always, whatever happened"},
+    files={
+        "usage-status.md": "read where no instance answers; in Claude Code's configuration directory"
+    },
+    environment={"NO_COLOR": "no colours", **STATE_VARIABLE},
+    see=("supervisor status", "docs/operating.md#quota-in-a-status-bar"),
+)
+
+
+@click.command(
+    short_help="Print one line with quota, for Claude Code's status line.",
+    cls=Documented,
+    manual=_MANUAL,
+)
 def statusline() -> None:
     """Print one line with quota, for Claude Code's status line.
 
-    Set it in Claude Code's settings: "statusLine": {"type": "command", "command": "supervisor
-    statusline"}. It reads what Claude Code says of the session on stdin, asks the running instance,
-    and falls back to the usage file.
+    It reads what Claude Code says of the session on stdin, asks the running instance, and falls back to
+    the usage file. In Claude Code's settings:
+
+    \b
+      "statusLine": {"type": "command", "command": "supervisor statusline"}
     """
     colour = not os.environ.get("NO_COLOR")
     try:

@@ -14,6 +14,7 @@ import click
 from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import NEEDS_AN_INSTANCE, STATE_VARIABLE, Documented, Manual
 from supervisor.cli.wording import duration
 
 if TYPE_CHECKING:
@@ -28,7 +29,18 @@ DRAIN_SECONDS_UNKNOWN = 30.0
 _LOOK_SECONDS = 0.1
 
 
-@click.command(short_help="Stop the running instance.")
+_MANUAL = Manual(
+    examples={
+        "supervisor stop": "Wait until it has ended.",
+        "supervisor stop --timeout 5": "Wait five seconds at most; it goes on ending by itself.",
+    },
+    exits={**NEEDS_AN_INSTANCE, exit_codes.FAILED: "it has not ended in time; its pids are named"},
+    environment=STATE_VARIABLE,
+    see=("supervisor service", "docs/operating.md#starting-and-stopping"),
+)
+
+
+@click.command(short_help="Stop the running instance.", cls=Documented, manual=_MANUAL)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),

@@ -13,13 +13,37 @@ from supervisor import exit_codes
 from supervisor.cli import running
 from supervisor.cli.client import tell
 from supervisor.cli.failure import Failure
+from supervisor.cli.manual import PLACE_VARIABLES, Documented, Manual
 from supervisor.cli.service import take_away
 
 if TYPE_CHECKING:
     from supervisor.service.keeping import ServiceKeeper
 
 
-@click.command(short_help="Remove the service, put every client back; --purge: everything.")
+_MANUAL = Manual(
+    examples={
+        "supervisor uninstall && pipx uninstall llm-supervisor": "The service and the settings, then the program.",
+        "supervisor uninstall --purge": "Also state, logs, accounts and the configuration; asks first.",
+        "supervisor uninstall --purge --yes": "The same without a question.",
+    },
+    exits={
+        exit_codes.FAILED: "something is left; it is named",
+        exit_codes.PERMISSION: "a file may not be removed",
+    },
+    files={
+        "config.toml": "removed by --purge",
+        "the state directory": "removed by --purge, as far as its files are ours",
+    },
+    environment=PLACE_VARIABLES,
+    see=("supervisor service uninstall", "supervisor client restore", "docs/install.md"),
+)
+
+
+@click.command(
+    short_help="Remove the service, put every client back; --purge: everything.",
+    cls=Documented,
+    manual=_MANUAL,
+)
 @click.option("--purge", is_flag=True, help="Also remove the state directory's files and the "
               "configuration file.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -28,10 +52,6 @@ def uninstall(purge: bool, yes: bool) -> None:
     itself is removed by whatever installed it.
 
     --purge also removes state, logs, accounts and the configuration file; it asks first.
-
-    \b
-    supervisor uninstall && pipx uninstall llm-supervisor
-    supervisor uninstall --purge --yes
     """
     if purge:
         _confirm(yes)

@@ -10,34 +10,39 @@ from typing import TYPE_CHECKING
 
 import click
 
+from supervisor import exit_codes
 from supervisor.cli.log_place import Since, log_directory, not_readable
+from supervisor.cli.manual import NEEDS_A_CONFIGURATION, PLACE_VARIABLES, Documented, Manual
 
 if TYPE_CHECKING:
     from protocol.usage_report import Report
 
 _DIMENSIONS = ("account", "model", "day", "client", "session")  # not imported for `--help` alone
 
-EXAMPLES = """\b
-Examples:
-  supervisor usage                          the last seven days, by account
-  supervisor usage --by model --since 24h   what each model cost since yesterday
-  supervisor usage --by day --since 30d     day by day (UTC, as the logs)
-  supervisor usage --by session --json      for programs
+_MANUAL = Manual(
+    examples={
+        "supervisor usage": "The last seven days, by account.",
+        "supervisor usage --by model --since 24h": "What each model cost since yesterday.",
+        "supervisor usage --by day --since 30d": "Day by day (UTC, as the logs).",
+        "supervisor usage --by session --json": "For programs.",
+    },
+    exits={exit_codes.FAILED: "there are no logs, or they cannot be read", **NEEDS_A_CONFIGURATION},
+    files={"logs/requests-*.jsonl": "in the state directory, or in logs.directory"},
+    environment=PLACE_VARIABLES,
+    see=("supervisor logs", "docs/operating.md#usage", "docs/operating.md#costs"),
+)
 
-\b
-cached is the part of all input that came from a prompt cache. cost is the list
-price in US dollars, whatever a subscription has paid; unpriced counts the
-requests whose model has no known price, or whose line is older than prices.
-"""
 
-
-@click.command(short_help="Sum up requests, tokens and cost from the logs.", epilog=EXAMPLES)
+@click.command(
+    short_help="Sum up requests, tokens and cost from the logs.", cls=Documented, manual=_MANUAL
+)
 @click.option(
     "--by",
     type=click.Choice(_DIMENSIONS),
     default="account",
     show_default=True,
-    help="What makes a row; account is the provider where one served.",
+    metavar="KIND",
+    help=f"What makes a row: {', '.join(_DIMENSIONS)}. A provider that served counts as an account.",
 )
 @click.option(
     "--since",
@@ -58,6 +63,10 @@ def usage(by: str, since: datetime, as_json: bool, directory: Path | None) -> No
     """Sum up requests, tokens and cost from the request logs.
 
     It reads the files alone: nothing has to run. How far back they go is logs.keep_days.
+
+    cached is the part of all input that came from a prompt cache. cost is the list price in US
+    dollars, whatever a subscription has paid; unpriced counts the requests whose model has no known
+    price, or whose line is older than prices.
     """
     place = log_directory(directory)
     report = _report(place, by, since)

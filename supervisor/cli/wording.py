@@ -17,6 +17,10 @@ OLD_READING_SECONDS = 15 * _MINUTE
 """From here on a reading of quota is advice, no more."""
 
 
+KINDS = {"api_key": "API key", "token": "token", "oauth": "login", "client": "client"}
+"""What `/status` calls the kind of an account -> what we call it to people."""
+
+
 def duration(seconds: float) -> str:
     """`3 s`, `2 min`, `1 h 5 min`, `2 d 3 h`: the two units that matter, rounded down."""
     whole = max(0, int(seconds))
@@ -82,6 +86,11 @@ def amount(count: int) -> str:
             whole, tenth = divmod(count * 10 // size, 10)
             return f"{whole}.{tenth}{unit}" if whole < 10 and unit != "k" else f"{whole}{unit}"
     return str(count)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 line`, `2 lines`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def clock(text: str | None) -> str:

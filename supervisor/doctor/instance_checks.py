@@ -70,11 +70,12 @@ def actors(facts: Facts) -> Iterator[Finding]:
             continue
         crash = actor.get("last_crash") or {}
         last = f"; the last crash: {crash.get('type')}: {crash.get('message')}" if crash else ""
+        often = actor.get("restarts", 0)
         yield Finding(
             "actor-trouble",
-            f"{actor.get('name')} is {actor.get('state')}, restarted {actor.get('restarts', 0)} "
-            f"times{last}",
-            "its log says more; please report it with `supervisor status --json`.",
+            f"{actor.get('name')} is {actor.get('state')}, restarted {often} "
+            f"time{'' if often == 1 else 's'}{last}",
+            "its log says more; report it with `supervisor status --json`.",
             "wrong" if stopped else "note",
         )
 
@@ -104,7 +105,7 @@ def contract(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "contract-broken",
             f"{breach.rule}: {breach.found}",
-            "set server.express = false and look again; please report it.",
+            "set server.express = false and look again; either way, report it.",
         )
 
 

@@ -117,7 +117,7 @@ def own_certificate(facts: Facts) -> Iterator[Finding]:
         yield Finding("server-certificate", f"server.tls_certificate: {problem}", fix)
     elif ends is not None and ends - facts.now < CERTIFICATE_SECONDS_LEFT:
         days = int((ends - facts.now) // 86400)
-        said = f"it ends in {days} days" if days >= 0 else "it has expired"
+        said = f"it ends in {days} day{'' if days == 1 else 's'}" if days >= 0 else "it has expired"
         level: Level = "note" if days >= 0 else "wrong"
         yield Finding("server-certificate", f"server.tls_certificate: {said}", fix, level)
 

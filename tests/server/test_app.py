@@ -73,6 +73,23 @@ async def test_an_impossible_limit_is_a_400(
 
 
 @pytest.mark.parametrize(
+    ("method", "target", "meant"),
+    [
+        ("POST", "/chat/completions", "did you mean /v1/chat/completions?"),
+        ("POST", "/messages", "did you mean /v1/messages?"),
+        ("GET", "/models", "did you mean /v1/models?"),
+        ("GET", "/nothing", "docs/operating.md lists the routes"),
+    ],
+)
+async def test_a_base_url_without_its_version_is_named(
+    live: Live, method: str, target: str, meant: str
+) -> None:
+    said = (await live.ask(method, target, JSON, b"")).json()["error"]["message"]
+    assert said.startswith(f"there is no {method} {target} here; ")
+    assert said.endswith(meant)
+
+
+@pytest.mark.parametrize(
     ("method", "target"),
     [
         ("GET", "/nothing"),

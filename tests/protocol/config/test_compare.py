@@ -30,6 +30,8 @@ def read(text: str) -> Config:
         ('[upstream]\nbase_url = "http://a"\n[access]\ntoken = "t"', ()),
         ('[[account]]\nname = "a"\napi_key = "k"', ()),
         ("[supervision]\nintensity = 1", ("supervision.intensity",)),
+        ("[client]\nrestore_after = 9\nreplace = true", ("client.restore_after",)),
+        ('[client]\non_down = "stay"', ("client.on_down",)),
         ('[logs]\nlevel = "debug"\ndirectory = "d"', ("logs.directory",)),
     ],
 )

@@ -64,11 +64,11 @@ def test_the_picture_at_80_columns() -> None:
         "",
         "Accounts  1 of 4 available, next: work",
         "name      kind     state                   reqs    ok  err  429  now  last",
-        "work      oauth    available               1204  1190    4   10    3  3 s ago",
+        "work      login    available               1204  1190    4   10    3  3 s ago",
         "personal  token    cooling                    0     0    0    0    0  never",
         "                   rate limit, 2 min",
-        "team-key  api key  needs login                0     0    0    0    0  never",
-        "old       api key  disabled                   0     0    0    0    0  never",
+        "team-key  API key  needs login                0     0    0    0    0  never",
+        "old       API key  disabled                   0     0    0    0    0  never",
         "                   opus: quota, 1 h 6 min",
         "",
         "Quota",
@@ -102,7 +102,7 @@ def test_the_picture_at_140_columns() -> None:
             " requests    ok  errors  limited  in flight  last request"
         ),
         (
-            "work      oauth    available               5h ████████░░  81%  resets in 2 h 3 min "
+            "work      login    available               5h ████████░░  81%  resets in 2 h 3 min "
             "     1204  1190       4       10          3  3 s ago"
         ),
         "                                           7d ██████░░░░  62%  resets in 3 d 11 h",
@@ -122,7 +122,7 @@ def test_no_line_is_wider_than_the_window_and_no_row_is_broken(width: int) -> No
     lines = drawn(sample_status.status(), sample_status.requests(), width)
     assert max(map(len, lines)) <= width
     work = next(line for line in lines if line.startswith("work "))
-    for whole in ("oauth", "available", "1204", "1190", "3 s ago"):
+    for whole in ("login", "available", "1204", "1190", "3 s ago"):
         assert whole in work
     assert any("7d ██████░░░░  62%  resets in 3 d 11 h" in line for line in lines)
     after = lines[next(i for i, line in enumerate(lines) if line.startswith("Last requests")) :]
