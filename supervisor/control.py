@@ -89,6 +89,7 @@ class Control:
             "accounts": self._with_metadata(pool["accounts"]),
             "fallback": fallback_view(parts.config, providers, self._clocks()),
             "actors": self.actors(),
+            "tls": None if parts.tls is None else parts.tls.view(),
             "log": {"dropped_lines": parts.dropped.total},
             "prices": parts.accounting.prices.view(),
             "client": parts.client_status(),

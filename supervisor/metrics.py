@@ -158,6 +158,13 @@ def _of_the_program(status: Mapping[str, Any]) -> Iterator[Metric]:
         (),
         {(): status["log"]["dropped_lines"]},
     )
+    tls = status["tls"]
+    yield _gauge(
+        "certificate_expiry_timestamp_seconds",
+        "When the certificate expires that clients are served with.",
+        (),
+        {(): _epoch(tls["not_after"]) if tls else None},
+    )
     yield _gauge("build_info", "Always 1.", ("version",), {(status["version"],): 1})
 
 

@@ -20,6 +20,8 @@ _LIVE_SERVER_KEYS = frozenset(
     }
 )
 
+_TLS_KEYS = frozenset({"server.tls_certificate", "server.tls_key"})
+
 
 def leaves(config: Config) -> Iterator[tuple[str, object]]:
     """Every key's full path with its value, in the order of `model`: `account[0].name`, ..."""
@@ -32,11 +34,17 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
     They are what the listener, the supervision tree and the log files were made with.
     """
     before, after = dict(leaves(old)), dict(leaves(new))
-    return tuple(path for path, value in after.items() if _is_fixed(path) and value != before[path])
+    return tuple(
+        path
+        for path, value in after.items()
+        if _is_fixed(path, before.get(path), value) and value != before[path]
+    )
 
 
-def _is_fixed(path: str) -> bool:
+def _is_fixed(path: str, before: object, after: object) -> bool:
     section = path.partition(".")[0]
+    if path in _TLS_KEYS:
+        return not (before and after)  # another certificate, but not HTTPS in place of HTTP
     if section == "server":
         return path not in _LIVE_SERVER_KEYS
     return section == "supervision" or path == "logs.directory"

@@ -22,6 +22,7 @@ from supervisor.cli.status_view import (
     CooldownView,
     RequestView,
     StatusView,
+    TlsView,
     TokensView,
 )
 from supervisor.cli.wording import (
@@ -29,6 +30,7 @@ from supervisor.cli.wording import (
     amount,
     clock,
     duration,
+    moment,
     outlook,
     printable,
     reading_age,
@@ -49,6 +51,8 @@ NEARLY_USED_UP = 0.9
 GETTING_USED_UP = 0.75
 LATE_MESSAGE_SECONDS = 1.0
 FIRST_ERROR_STATUS = 400
+ENDING_SECONDS = 14 * 86400.0
+"""Before its end a certificate should have been renewed by then."""
 
 _COLOURS = {
     "available": "green",
@@ -109,6 +113,7 @@ def _remarks(status: StatusView, now: datetime) -> list[Text]:
         lines.append(_line("configuration ", status.config.path, "dim"))
     if status.config.error:
         lines.append(_line("configuration not taken over: ", _said(status.config.error), "red"))
+    lines += _certificate(status.tls, now) if status.tls is not None else []
     if status.redirect.active:
         since = ago(status.redirect.since, now)
         reason = status.redirect.reason or ""
@@ -125,6 +130,21 @@ def _remarks(status: StatusView, now: datetime) -> list[Text]:
         for account in status.accounts
         if account.last_error and account.state not in ("available", "disabled")
     ]
+    return lines
+
+
+def _certificate(tls: TlsView, now: datetime) -> list[Text]:
+    """Whose it is and for how long; and why a newer one is not taken over."""
+    whose = ", ".join(tls.names) or tls.subject or "unknown names"
+    ends = moment(tls.not_after)
+    text, colour = whose, "dim"
+    if ends is not None:
+        seconds = (ends - now).total_seconds()
+        text += f", ends in {duration(seconds)}" if seconds > 0 else ", has expired"
+        colour = "red" if seconds <= 0 else "yellow" if seconds < ENDING_SECONDS else "dim"
+    lines = [_line("certificate ", text, colour)]
+    if tls.error:
+        lines.append(_line("new certificate not taken over: ", tls.error, "red"))
     return lines
 
 

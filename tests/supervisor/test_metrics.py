@@ -47,6 +47,7 @@ PROMISED = {
     "actor_mailbox_depth": ("actor",),
     "in_flight": (),
     "event_loop_lag_seconds": ("percentile",),
+    "certificate_expiry_timestamp_seconds": (),
     "build_info": ("version",),
 }
 
@@ -64,7 +65,8 @@ def tally() -> Tally:
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    shown = sample_status.status(log={"dropped_lines": 3}, **changes)
+    changes = {"log": {"dropped_lines": 3}, "tls": {"not_after": sample_status.at(9000)}, **changes}
+    shown = sample_status.status(**changes)
     shown["accounts"][0]["expires_at"] = sample_status.at(600)
     return shown
 
@@ -117,6 +119,9 @@ def test_what_was_counted_is_shown(text: bytes) -> None:
     assert value(text, "failovers_total", reason="five_hour") == 1
     assert value(text, "refreshes_total", account="work", outcome="renewed") == 1
     assert value(text, "log_lines_dropped_total") == 3
+    assert value(text, "certificate_expiry_timestamp_seconds") == NOW + 9000
+    without_tls = samples(render(document(tls=None), tally(), NOW)[0])
+    assert not any("certificate" in name for name, _ in without_tls)
 
 
 def test_histograms_are_cumulative(text: bytes) -> None:

@@ -263,3 +263,26 @@ def test_a_window_says_how_long_it_lasts_at_the_rate_of_late(
         (shown,) = (text for text in drawn(status, [], width) if "81%" in text)
         assert f"resets in 2 h 3 min{said}" in shown
         assert said or "2 h 3 min," not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "colour"),
+    [
+        (60 * 86400, "certificate box, ::1, ends in 60 d", 2),
+        (5 * 86400, "certificate box, ::1, ends in 5 d", 33),
+        (-60, "certificate box, ::1, has expired", 31),
+    ],
+)
+def test_the_certificate_is_shown_with_its_end(seconds: float, said: str, colour: int) -> None:
+    tls = {"subject": "CN=box", "names": ["box", "::1"], "not_after": at(seconds), "error": None}
+    lines = drawn(sample_status.status(tls=tls), [], 100, colours=True)
+    (line,) = [line for line in lines if line.startswith("certificate")]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", line) == said
+    assert f"\x1b[{colour}m" in line
+
+
+def test_why_a_new_certificate_is_not_taken_is_shown() -> None:
+    tls = {"subject": "CN=box", "names": [], "not_after": None, "error": "the key is another's"}
+    lines = drawn(sample_status.status(tls=tls), [], 100)
+    assert "certificate CN=box" in lines
+    assert "new certificate not taken over: the key is another's" in lines

@@ -367,6 +367,12 @@ ROWS = (
     Row("server-certificate", {"own_certificate": ("bad", None)}, {}, "bad"),
     Row(
         "server-certificate",
+        {"status": {"tls": {"error": "it expired"}}},
+        {"status": {"tls": {"error": None}}},
+        "does not take over the new certificate: it expired",
+    ),
+    Row(
+        "server-certificate",
         {"own_certificate": ("", NOW - 1)},
         {"own_certificate": ("", NOW + 90 * 86400)},
         "it has expired",
