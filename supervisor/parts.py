@@ -115,9 +115,9 @@ class Parts:
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
-        self.access = Access(lambda: self.config, state_directory)
-        self.dropped = DroppedLines()
         self.accounting = Accounting(lambda: self.config, real=disk is None)
+        self.access = Access(lambda: self.config, state_directory, self.accounting.tally.keyed)
+        self.dropped = DroppedLines()
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
         self._trust = trust_anchors(config)

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.key_words import KeyView, limits, whose
 from supervisor.cli.wording import duration, printable
 
 if TYPE_CHECKING:
@@ -98,16 +100,21 @@ def create(
 @keys.command("list", short_help="List all keys.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
-    """List the keys, without the keys themselves."""
+    """List the keys, without the keys themselves.
+
+    While the program runs, with what each has spent of its limits.
+    """
     with auth_place.usable("the key file"):
         file = _store().read()
+    used = _used()
     if as_json:
-        click.echo(json.dumps([_as_json(key) for key in file.keys], indent=2))
+        views = [{**_as_json(key), "used": used.get(key.id)} for key in file.keys]
+        click.echo(json.dumps(views, indent=2))
     elif not file.keys:
         click.echo("there are no keys")
         click.echo("make one with `supervisor keys create --name NAME`.", err=True)
     else:
-        _table(file.keys)
+        _table(file.keys, used)
     for problem in file.problems:
         click.echo(f"warning: {printable(problem)}; it lets nobody in", err=True)
 
@@ -204,17 +211,17 @@ def _until(key: InboundKey) -> str:
     return f"valid for {duration(math.ceil(key.expires - time.time()))}"
 
 
-def _table(shown: tuple[InboundKey, ...]) -> None:
+def _table(shown: tuple[InboundKey, ...], used: dict[str, Any]) -> None:
     now = time.time()
     rows = [("ID", "NAME", "STATE", "EXPIRES", "LAST USED", "LIMITS")]
     rows += [
         (
             key.id,
-            printable(key.name) + (" (owner)" if key.owner else ""),
+            printable(whose(_view(key, used))),
             key.state(now),
             "never" if key.expires is None else _moment(key.expires - now),
             "never" if key.last_used is None else _moment(key.last_used - now),
-            _limits(key),
+            limits(_view(key, used)),
         )
         for key in shown
     ]
@@ -228,16 +235,25 @@ def _moment(seconds: float) -> str:
     return f"in {duration(math.ceil(seconds))}" if seconds > 0 else f"{duration(-seconds)} ago"
 
 
-def _limits(key: InboundKey) -> str:
-    limits = key.limits
-    words = []
-    if limits.requests_per_minute:
-        words.append(f"{limits.requests_per_minute} requests/min")
-    if limits.tokens_per_minute:
-        words.append(f"{limits.tokens_per_minute} tokens/min")
-    if limits.budget_per_day:
-        words.append(f"${limits.budget_per_day:g}/day")
-    return ", ".join(words) or "-"
+def _view(key: InboundKey, used: dict[str, Any]) -> KeyView:
+    document = {**_as_json(key), "used": used.get(key.id) or {}}
+    known = {name: value for name, value in document.items() if value is not None}
+    return msgspec.convert(known, KeyView)
+
+
+def _used() -> dict[str, Any]:
+    """What each key has spent, by its id, as far as somebody runs who counts."""
+    from supervisor.instance_client import NothingAnswers, Refused
+
+    instance = auth_place.runs()
+    if instance is None:
+        return {}
+    try:
+        answer = instance.get("/status/keys")
+    except (NothingAnswers, Refused):
+        return {}
+    keys = answer.get("keys") if isinstance(answer, dict) else None
+    return {key["id"]: key.get("used") for key in keys or () if isinstance(key, dict)}
 
 
 def _as_json(key: InboundKey) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from rich.text import Text
 
 from protocol.usage_file import percent
 from supervisor.cli.columns import flexible, left, right, table
+from supervisor.cli.status_access import certificate, key_table, keys_told
 from supervisor.cli.status_view import (
     AccountView,
     ActorView,
     CooldownView,
     RequestView,
     StatusView,
-    TlsView,
     TokensView,
 )
 from supervisor.cli.wording import (
@@ -30,7 +30,6 @@ from supervisor.cli.wording import (
     amount,
     clock,
     duration,
-    moment,
     outlook,
     printable,
     reading_age,
@@ -51,8 +50,6 @@ NEARLY_USED_UP = 0.9
 GETTING_USED_UP = 0.75
 LATE_MESSAGE_SECONDS = 1.0
 FIRST_ERROR_STATUS = 400
-ENDING_SECONDS = 14 * 86400.0
-"""Before its end a certificate should have been renewed by then."""
 
 _COLOURS = {
     "available": "green",
@@ -83,6 +80,9 @@ def render(
         parts.append(_accounts(status.accounts, width, now, ascii_only))
     if width < QUOTA_BESIDE_WIDTH and any(account.quota for account in status.accounts):
         parts += [Text(), _title("Quota"), _quota(status.accounts, width, now, ascii_only)]
+    if status.keys is not None:
+        parts += [Text(), _title("Keys", keys_told(status.keys))]
+        parts += key_table(status.keys, width, now)
     if status.actors:
         parts += [Text(), _title("Actors"), _actors(status.actors, width, now)]
     if requests:
@@ -113,7 +113,7 @@ def _remarks(status: StatusView, now: datetime) -> list[Text]:
         lines.append(_line("configuration ", status.config.path, "dim"))
     if status.config.error:
         lines.append(_line("configuration not taken over: ", _said(status.config.error), "red"))
-    lines += _certificate(status.tls, now) if status.tls is not None else []
+    lines += certificate(status.tls, now) if status.tls is not None else []
     if status.redirect.active:
         since = ago(status.redirect.since, now)
         reason = status.redirect.reason or ""
@@ -130,21 +130,6 @@ def _remarks(status: StatusView, now: datetime) -> list[Text]:
         for account in status.accounts
         if account.last_error and account.state not in ("available", "disabled")
     ]
-    return lines
-
-
-def _certificate(tls: TlsView, now: datetime) -> list[Text]:
-    """Whose it is and for how long; and why a newer one is not taken over."""
-    whose = ", ".join(tls.names) or tls.subject or "unknown names"
-    ends = moment(tls.not_after)
-    text, colour = whose, "dim"
-    if ends is not None:
-        seconds = (ends - now).total_seconds()
-        text += f", ends in {duration(seconds)}" if seconds > 0 else ", has expired"
-        colour = "red" if seconds <= 0 else "yellow" if seconds < ENDING_SECONDS else "dim"
-    lines = [_line("certificate ", text, colour)]
-    if tls.error:
-        lines.append(_line("new certificate not taken over: ", tls.error, "red"))
     return lines
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from supervisor.cli.key_words import KeyView
+
 
 class ConfigView(msgspec.Struct, frozen=True):
     path: str | None = None
@@ -117,6 +119,7 @@ class StatusView(msgspec.Struct, frozen=True):
     config: ConfigView = ConfigView()
     redirect: RedirectView = RedirectView()
     tls: TlsView | None = None
+    keys: list[KeyView] | None = None
     totalAccounts: int | None = None  # noqa: N815 - the names of the interface
     availableAccounts: int | None = None  # noqa: N815
     nextAccount: str | None = None  # noqa: N815
