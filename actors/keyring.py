@@ -174,10 +174,11 @@ class KeyringActor:
     def _used(self, state: Keys) -> dict[str, KeyUse]:
         now, epoch = trio.current_time(), self._wall_clock()
         keys = state.ring.by_id.values() if state.ring is not None else ()
-        return {
-            key.id: key_limits.used(state.spending.get(key.id, Spending()), key, now, epoch)
-            for key in keys
-        }
+        told = {}
+        for key in keys:
+            spending, last = state.spending.get(key.id, Spending()), state.unwritten.get(key.id)
+            told[key.id] = key_limits.used(spending, key, now, epoch, last)
+        return told
 
     def _spent(self, state: Keys, event: KeySpent) -> Keys:
         key = state.ring.by_id.get(event.key_id) if state.ring is not None else None

@@ -75,11 +75,17 @@ def key_view(key: InboundKey, now: float, used: KeyUse | None = None) -> dict[st
         "created": utc(key.created),
         "expires": shown(key.expires),
         "revoked": shown(key.revoked),
-        "last_used": shown(key.last_used),
+        "last_used": shown(used.last_used if used is not None else key.last_used),
         "requests_per_minute": key.limits.requests_per_minute,
         "tokens_per_minute": key.limits.tokens_per_minute,
         "budget_per_day": key.limits.budget_per_day,
-        "used": None if used is None else msgspec.to_builtins(used),
+        "used": None
+        if used is None
+        else {
+            "requests_last_minute": used.requests_last_minute,
+            "tokens_last_minute": used.tokens_last_minute,
+            "cost_today": used.cost_today,
+        },
     }
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from supervisor.cli.log_line import AttemptView, LineView, dollars, length, tokens, when
-from supervisor.cli.wording import duration, printable
+from supervisor.cli.log_line import AttemptView, LineView, length, tokens, when
+from supervisor.cli.wording import dollars, duration, printable
 
 _WHY = {
     "session": "its session's home",
@@ -85,10 +85,11 @@ def summary(line: LineView) -> list[str]:
     kind = "provider" if line.provider else "account"
     who = f"served by {kind} {served}: {model}{instead}" if served else f"nobody served it: {model}"
     status = "no answer" if line.status is None else f"status {line.status}"
-    ended = [status, line.terminal or "", line.error_type or "", line.reason or ""]
+    ended = [status, line.terminal or "", line.error_type or ""]
     lines = [
         f"{line.method or ''} {line.path or ''}, {how}, {when(line.at)}",
         who,
+        *([f"why: {line.reason}"] if line.reason else []),
         ", ".join(part for part in ended if part),
         _times(line),
         f"{tokens(line) or 'tokens not known'}; cost {_cost(line)}",
@@ -107,7 +108,10 @@ def _times(line: LineView) -> str:
 
 
 def _cost(line: LineView) -> str:
-    return dollars(line.cost_usd) if line.cost_usd is not None else "not known"
+    if line.cost_usd is not None:
+        return dollars(line.cost_usd)
+    model = line.served_model or line.model
+    return f"not known: {model} has no known price" if tokens(line) and model else "not known"
 
 
 def attempt_in_words(attempt: AttemptView) -> str:
@@ -160,11 +164,9 @@ def _attempt(step: dict[str, Any], took: str) -> str:
         return f"{account} served it in {took}: {step.get('terminal')}, status {step.get('status')}{began}"
     if outcome == "left":
         return f"{account} was asked; the client left after {took}"
-    said = [
-        f"status {step['status']}" if step.get("status") else "no answer",
-        str(step.get("error_type") or ""),
-        str(step.get("detail") or ""),
-    ]
+    status, error_type = step.get("status"), str(step.get("error_type") or "")
+    detail = str(step.get("detail") or "").removeprefix(f"{status} {error_type} ")
+    said = [f"status {status}" if status else "no answer", error_type, detail]
     return f"{account} failed after {took}: {', '.join(filter(None, said))}{_verdict(step)}"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from supervisor.cli.wording import dollars
+
 
 class KeyUseView(msgspec.Struct, frozen=True):
     """Null where a limit is off, or nothing runs that counts."""
@@ -36,7 +38,7 @@ def limits(key: KeyView) -> str:
     if key.tokens_per_minute:
         words.append(f"{_of(used.tokens_last_minute)}{key.tokens_per_minute} tokens/min")
     if key.budget_per_day:
-        spent = "" if used.cost_today is None else f"${used.cost_today:.2f} of "
+        spent = "" if used.cost_today is None else f"{dollars(used.cost_today)} of "
         words.append(f"{spent}${key.budget_per_day:g}/day")
     return ", ".join(words) or "-"
 

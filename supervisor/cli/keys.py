@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,7 @@ from supervisor import exit_codes
 from supervisor.cli import auth_place, running
 from supervisor.cli.failure import Failure
 from supervisor.cli.key_words import KeyView, limits, whose
-from supervisor.cli.wording import duration, printable
+from supervisor.cli.wording import ago, duration, moment, printable
 
 if TYPE_CHECKING:
     from protocol.inbound_keys import InboundKey
@@ -90,7 +91,7 @@ def create(
         )
         _change(lambda file: key_file.added(file, key))
     if as_json:
-        click.echo(json.dumps({**_as_json(key), "key": secret.reveal()}, indent=2))
+        click.echo(json.dumps({**_as_json(key, {}), "key": secret.reveal()}, indent=2))
     else:
         click.echo(secret.reveal())
         click.echo(f"key {key.id} for {name}, {_until(key)}; it is not shown again", err=True)
@@ -106,15 +107,14 @@ def list_(as_json: bool) -> None:
     """
     with auth_place.usable("the key file"):
         file = _store().read()
-    used = _used()
+    running = _running()
     if as_json:
-        views = [{**_as_json(key), "used": used.get(key.id)} for key in file.keys]
-        click.echo(json.dumps(views, indent=2))
+        click.echo(json.dumps([_as_json(key, running) for key in file.keys], indent=2))
     elif not file.keys:
         click.echo("there are no keys")
         click.echo("make one with `supervisor keys create --name NAME`.", err=True)
     else:
-        _table(file.keys, used)
+        _table(file.keys, running)
     for problem in file.problems:
         click.echo(f"warning: {printable(problem)}; it lets nobody in", err=True)
 
@@ -211,20 +211,22 @@ def _until(key: InboundKey) -> str:
     return f"valid for {duration(math.ceil(key.expires - time.time()))}"
 
 
-def _table(shown: tuple[InboundKey, ...], used: dict[str, Any]) -> None:
-    now = time.time()
+def _table(shown: tuple[InboundKey, ...], running: dict[str, Any]) -> None:
+    now = datetime.now(UTC)
     rows = [("ID", "NAME", "STATE", "EXPIRES", "LAST USED", "LIMITS")]
-    rows += [
-        (
-            key.id,
-            printable(whose(_view(key, used))),
-            key.state(now),
-            "never" if key.expires is None else _moment(key.expires - now),
-            "never" if key.last_used is None else _moment(key.last_used - now),
-            limits(_view(key, used)),
+    for key in shown:
+        view = _view(_as_json(key, running))
+        expires = moment(view.expires)
+        rows.append(
+            (
+                view.id,
+                printable(whose(view)),
+                view.state,
+                "never" if expires is None else _moment((expires - now).total_seconds()),
+                ago(view.last_used, now) or "never",
+                limits(view),
+            )
         )
-        for key in shown
-    ]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -235,14 +237,21 @@ def _moment(seconds: float) -> str:
     return f"in {duration(math.ceil(seconds))}" if seconds > 0 else f"{duration(-seconds)} ago"
 
 
-def _view(key: InboundKey, used: dict[str, Any]) -> KeyView:
-    document = {**_as_json(key), "used": used.get(key.id) or {}}
+def _view(document: dict[str, Any]) -> KeyView:
     known = {name: value for name, value in document.items() if value is not None}
     return msgspec.convert(known, KeyView)
 
 
-def _used() -> dict[str, Any]:
-    """What each key has spent, by its id, as far as somebody runs who counts."""
+def _as_json(key: InboundKey, running: dict[str, Any]) -> dict[str, Any]:
+    from protocol.key_file import key_view
+
+    told = running.get(key.id, {})
+    view = key_view(key, time.time())
+    return {**view, "used": told.get("used"), "last_used": told.get("last_used", view["last_used"])}
+
+
+def _running() -> dict[str, Any]:
+    """What is told of each key, by its id, by the instance that counts, if one runs."""
     from supervisor.instance_client import NothingAnswers, Refused
 
     instance = auth_place.runs()
@@ -253,10 +262,4 @@ def _used() -> dict[str, Any]:
     except (NothingAnswers, Refused):
         return {}
     keys = answer.get("keys") if isinstance(answer, dict) else None
-    return {key["id"]: key.get("used") for key in keys or () if isinstance(key, dict)}
-
-
-def _as_json(key: InboundKey) -> dict[str, Any]:
-    from protocol.key_file import key_view
-
-    return key_view(key, time.time())
+    return {key["id"]: key for key in keys or () if isinstance(key, dict) and "id" in key}

@@ -72,8 +72,10 @@ def render(
     width: int,
     now: datetime,
     ascii_only: bool = False,
+    brief: bool = False,
 ) -> RenderableType:
-    """The whole picture. `now` is aware; `width` is columns; `ascii_only` for old terminals."""
+    """The whole picture. `now` is aware; `width` is columns; `ascii_only` for old terminals;
+    `brief` leaves out the actors of whom there is nothing to say."""
     parts: list[RenderableType] = [*_headlines(status, url), *_remarks(status, now)]
     parts += [Text(), _title("Accounts", _of_all(status))]
     if status.accounts:
@@ -84,7 +86,9 @@ def render(
         parts += [Text(), _title("Keys", keys_told(status.keys))]
         parts += key_table(status.keys, width, now)
     if status.actors:
-        parts += [Text(), _title("Actors"), _actors(status.actors, width, now)]
+        shown = [actor for actor in status.actors if not brief or _is_worth_a_look(actor)]
+        parts += [Text(), _title("Actors", _running(status.actors) if brief else "")]
+        parts += [_actors(shown, width, now)] if shown else []
     if requests:
         parts += [Text(), _title("Last requests"), _requests(requests, width)]
     return Group(*parts)
@@ -228,6 +232,20 @@ def _window(
     text.append(full * filled, colour).append(empty * (BAR_CELLS - filled), "dim")
     text.append(f" {percent(max(window.utilization, 0.0)):>3}%", colour)
     return text.append(remark, "dim")
+
+
+def _is_worth_a_look(actor: ActorView) -> bool:
+    late = (actor.oldest_message_age or 0.0) >= LATE_MESSAGE_SECONDS
+    return actor.state != "running" or bool(actor.restarts) or late
+
+
+def _running(actors: Sequence[ActorView]) -> str:
+    running = sum(actor.state == "running" for actor in actors)
+    return (
+        f"all {running} running"
+        if running == len(actors)
+        else f"{running} of {len(actors)} running"
+    )
 
 
 def _actors(actors: Sequence[ActorView], width: int, now: datetime) -> Table:

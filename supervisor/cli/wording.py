@@ -13,6 +13,9 @@ _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
+SMALLEST = 0.01
+"""Dollars; of less, more digits are shown."""
+
 OLD_READING_SECONDS = 15 * _MINUTE
 """From here on a reading of quota is advice, no more."""
 
@@ -82,6 +85,13 @@ def amount(count: int) -> str:
             whole, tenth = divmod(count * 10 // size, 10)
             return f"{whole}.{tenth}{unit}" if whole < 10 and unit != "k" else f"{whole}{unit}"
     return str(count)
+
+
+def dollars(cost: float | None) -> str:
+    """`$1.20`, `$0.0043`; a dash for what is not known."""
+    if cost is None:
+        return "-"
+    return f"${cost:,.2f}" if cost >= SMALLEST or not cost else f"${cost:.2g}"
 
 
 def clock(text: str | None) -> str:

@@ -295,6 +295,8 @@ async def test_status_shows_the_keys_with_what_they_have_spent(keyed: Keyed) -> 
         assert (shown["name"], shown["requests_per_minute"]) == ("ci", 9)
         assert shown["used"]["requests_last_minute"] == 1
         assert shown["used"]["tokens_last_minute"] is None
+        assert shown["last_used"] is not None, "the file has it only after a while"
+        assert "last_used" not in shown["used"]
         assert key not in json.dumps(shown)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from protocol.key_file import parse, ring_of
+from protocol.status_view import utc
 from tests.supervisor.cli.conftest import Invoke
 from tests.supervisor.stub_instance import stub_instance
 
@@ -145,10 +146,13 @@ def test_an_entry_that_cannot_be_used_is_named(invoke: Invoke, path: Path) -> No
 def test_while_it_runs_the_list_has_what_was_spent(invoke: Invoke, state_dir: Path) -> None:
     invoke("keys", "create", "--name", "ci", "--requests-per-minute", "60", "--budget-per-day", "5")
     key_id = only(state_dir / "keys.json")["id"]
-    used = {"requests_last_minute": 3, "tokens_last_minute": None, "cost_today": 0.125}
+    used = {"requests_last_minute": 3, "tokens_last_minute": None, "cost_today": 0.00125}
     with stub_instance(state_dir) as stub:
-        stub.answers["GET", "/status/keys"] = (200, {"keys": [{"id": key_id, "used": used}]})
-        assert "3 of 60 requests/min, $0.12 of $5/day" in invoke("keys", "list").stdout
+        running = {"id": key_id, "used": used, "last_used": utc(time.time() - 61)}
+        stub.answers["GET", "/status/keys"] = (200, {"keys": [running]})
+        shown = invoke("keys", "list").stdout
+        assert "3 of 60 requests/min, $0.0013 of $5/day" in shown
+        assert "1 min ago" in shown
         assert json.loads(invoke("keys", "list", "--json").stdout)[0]["used"] == used
         stub.answers["GET", "/status/keys"] = (403, {"error": {"message": "no"}})
         assert "60 requests/min, $5/day" in invoke("keys", "list").stdout

@@ -174,12 +174,13 @@ def test_the_running_instance_tells_who_served_why_and_what_it_cost(
     state_dir: Path, start: Start
 ) -> None:
     with stub_instance(state_dir) as server:
-        server.answers["GET", "/status/requests/r1"] = (200, answer())
+        told = answer(reason="fill-first; work was tried")
+        server.answers["GET", "/status/requests/r1"] = (200, told)
         done = start("explain", "r1")
     assert (done.returncode, done.stderr) == (0, "")
     for text in (
         "request r1",
-        "served by account spare: claude-x",
+        "served by account spare: claude-x\nwhy: fill-first; work was tried\nstatus 200, complete\n",
         "5.9 s in all, 2 attempts",
         "1k in, 50 out; cost $0.01",
         "chose work: fill-first",
@@ -267,3 +268,36 @@ def test_all_that_is_shown_of_a_line_is_in_a_line() -> None:
 )
 def test_lengths_are_read_at_a_glance(ms: float | None, text: str) -> None:
     assert length(ms) == text
+
+
+def test_a_model_without_a_price_is_said_to_have_none(logs: Path, invoke: Invoke) -> None:
+    write(logs, "requests", encode_line(request("unpriced", served_model="m-9", output_tokens=5)))
+    assert "cost not known: m-9 has no known price" in invoke("explain", "unpriced").stdout
+
+
+def test_an_error_is_not_told_twice() -> None:
+    said = "429 rate_limit_error You are\ntoo fast."
+    failed = Attempt(2, 310, "work", "failed", 429, error_type="rate_limit_error", detail=said)
+    told = json.loads(
+        msgspec.json.encode({**answer(), "explanation": Explanation(steps=(failed,))})
+    )
+    (line,) = [line for line in explanation(told) if "failed after" in line]
+    assert line.endswith(
+        "work failed after 310 ms: status 429, rate_limit_error, You are?too fast."
+    )
+
+
+@pytest.mark.parametrize("words", [("--request", "r99"), ("--account", "spar")])
+def test_when_nothing_is_found_it_says_so(
+    words: tuple[str, str], logs: Path, invoke: Invoke
+) -> None:
+    done = invoke("logs", *words)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert words[1] in done.stderr
+    assert invoke("logs", *words, "--json").stderr == ""
+    assert invoke("logs").stderr == ""
+
+
+def test_a_log_without_a_line_says_so(state_dir: Path, invoke: Invoke) -> None:
+    (state_dir / "logs").mkdir(parents=True)
+    assert "no requests yet" in invoke("logs").stderr
