@@ -83,7 +83,11 @@ def summary(line: LineView) -> list[str]:
     instead = f", asked for as {line.model}" if line.model not in (None, model) else ""
     how = "streamed" if line.stream else "in one piece"
     kind = "provider" if line.provider else "account"
-    who = f"served by {kind} {served}: {model}{instead}" if served else f"nobody served it: {model}"
+    if served and line.terminal != "upstream_error":
+        who = f"served by {kind} {served}: {model}{instead}"
+    else:
+        last = f"; {kind} {served} was tried last" if served else ""
+        who = f"nobody served it: {model}{instead}{last}"
     status = "no answer" if line.status is None else f"status {line.status}"
     ended = [status, line.terminal or "", line.error_type or ""]
     lines = [
@@ -137,9 +141,11 @@ def _step(step: dict[str, Any]) -> Iterator[str]:
             reasons = ", ".join(str(reason) for reason in step.get("reasons") or ())
             yield f"{at}chose {step['account']}" + (f": {reasons}" if reasons else "")
         else:
+            message = str(step.get("message") or "no reason given")
             after = _number(step.get("retry_after"))
-            back = f"; the first is back in {duration(after)}" if after else ""
-            yield f"{at}nobody could serve: {step.get('message') or 'no reason given'}{back}"
+            told = "is back in" in message  # our own words for the client
+            back = f"; the first is back in {duration(after)}" if after and not told else ""
+            yield f"{at}nobody could serve: {message}{back}"
         yield from _considered(step.get("considered"))
     elif kind == "attempt":
         yield f"{at}{_attempt(step, took)}"

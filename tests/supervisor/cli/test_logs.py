@@ -301,3 +301,21 @@ def test_when_nothing_is_found_it_says_so(
 def test_a_log_without_a_line_says_so(state_dir: Path, invoke: Invoke) -> None:
     (state_dir / "logs").mkdir(parents=True)
     assert "no requests yet" in invoke("logs").stderr
+
+
+def test_who_only_failed_did_not_serve(logs: Path, invoke: Invoke) -> None:
+    failed = request("failed", status=429, terminal="upstream_error", account="spare")
+    write(logs, "requests", encode_line(failed))
+    said = invoke("explain", "failed").stdout
+    assert "nobody served it: claude-x; account spare was tried last" in said
+    assert "served by account" not in said
+
+
+def test_when_somebody_is_back_is_told_once() -> None:
+    spent = "every account is at its limit; the first is back in 900 s"
+    choice = Choice(1, 0.1, message=spent, retry_after=900)
+    told = json.loads(
+        msgspec.json.encode({**answer(), "explanation": Explanation(steps=(choice,))})
+    )
+    (line,) = [line for line in explanation(told) if "nobody could serve" in line]
+    assert line.count("is back in") == 1, line
