@@ -6,6 +6,7 @@ renewed by pointing a symbolic link elsewhere, and then its key's, a moment late
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
@@ -27,16 +28,20 @@ class Certificates(Protocol):
         """Whether that is worth reading: it is not in force, and was not refused already."""
         ...
 
-    async def renew(self, digest: bytes | None) -> None:
+    async def renew(self, digest: bytes | None) -> bool:
         """Reads the files and takes them if they are a pair; what is in force stays otherwise."""
         ...
 
 
 class CertificateWatcherActor:
-    """What was refused is remembered by `certificates`, so a crash forgets and repeats nothing."""
+    """What was refused is remembered by `certificates`, so a crash forgets and repeats nothing.
 
-    def __init__(self, certificates: Certificates) -> None:
+    `taken` is called after a pair was taken.
+    """
+
+    def __init__(self, certificates: Certificates, taken: Callable[[], Awaitable[None]]) -> None:
         self._certificates = certificates
+        self._taken = taken
 
     async def run(self, context: Context[None, None]) -> None:
         """Until the program stops."""
@@ -44,7 +49,9 @@ class CertificateWatcherActor:
         while not context.stopping.is_set():
             found = await self._certificates.look()
             if self._certificates.is_new(found):
-                await self._certificates.renew(await self._settled(found))
+                settled = await self._settled(found)
+                if await self._certificates.renew(settled):
+                    await self._taken()
             with trio.move_on_after(CHECK_SECONDS):
                 await context.stopping.wait()
 

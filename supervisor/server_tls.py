@@ -7,13 +7,16 @@ as long as the new files are no pair.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from actors.mailbox import AskFailed
+from actors.messages import Reload
 from protocol.config import ConfigError, ConfigInvalid
 from protocol.config.model import Server
 from protocol.server_certificate import certificate_view, renewal
@@ -26,6 +29,11 @@ from supervisor.certificate_pair import (
     digest_of,
     read_pair,
 )
+
+if TYPE_CHECKING:
+    from supervisor.parts import Parts
+
+RELOAD_SECONDS = 10.0
 
 log = logging.getLogger("supervisor")
 
@@ -86,7 +94,7 @@ class ServerTls:
             return bool(self._problem)  # the old pair is back
         return digest != self._refused or self._wall_clock() >= self._again_at
 
-    async def renew(self, digest: bytes | None) -> None:
+    async def renew(self, digest: bytes | None) -> bool:
         """Reads the files, of which `digest` was seen last, and takes them if they are a pair."""
         # Before it is read: what fails in a way that nobody foresaw is tried once.
         self._refused, self._again_at = digest, NEVER
@@ -100,8 +108,9 @@ class ServerTls:
                 reason,
                 self._until(),
             )
-        else:
-            self._take(pair)
+            return False
+        self._take(pair)
+        return True
 
     def _accepted(self, server: Server) -> Pair:
         pair = read_pair(server)
@@ -137,6 +146,13 @@ class ServerTls:
                 "server.tls_certificate does not begin before %s: clients will refuse it",
                 utc(known.begins),
             )
+
+
+async def reload_what_was_refused(parts: Parts) -> None:
+    """A configuration that was refused for its certificate may be taken now that this is usable."""
+    if "server.tls_certificate" in (parts.config_error or ""):
+        with contextlib.suppress(AskFailed):  # what is wrong is logged, and shown on `/status`
+            await parts.config_watcher.ask(Reload(), timeout=RELOAD_SECONDS)
 
 
 def _digest_if_any(server: Server) -> bytes | None:

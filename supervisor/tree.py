@@ -48,6 +48,7 @@ from supervisor.key_store import KeyDisk, KeyStore
 from supervisor.parts import Parts
 from supervisor.roster import GROUP as ACCOUNTS
 from supervisor.roster import PREFIX
+from supervisor.server_tls import reload_what_was_refused
 from supervisor.version import version
 
 
@@ -141,7 +142,9 @@ def _keyring(parts: Parts) -> KeyringActor:
 
 def _certificates(parts: Parts) -> tuple[CertificateWatcherActor, ...]:
     """None where the front end has no certificate."""
-    return () if parts.tls is None else (CertificateWatcherActor(parts.tls),)
+    if parts.tls is None:
+        return ()
+    return (CertificateWatcherActor(parts.tls, lambda: reload_what_was_refused(parts)),)
 
 
 def _usage_file(parts: Parts) -> UsageFileActor:

@@ -159,6 +159,14 @@ async def test_a_reload_with_files_that_are_no_pair_is_refused_whole(
     assert "server.tls_certificate" in said
     assert "another certificate's" in said
     assert await scene.client.served_with() == serial_of(first)
+    await scene.until_refused()  # the watch has seen it too
+    assert scene.program.parts.config_error is not None
+    second = issued(scene.authority)
+    scene.files.replace(second)
+    await scene.until(second)
+    with trio.fail_after(PATIENCE_SECONDS):
+        while scene.program.parts.config_error:  # noqa: ASYNC110 - it reloads by itself
+            await trio.sleep(0.02)
 
 
 async def test_a_certificate_without_its_key_is_told_once_and_taken_when_that_follows(
