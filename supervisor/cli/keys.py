@@ -239,7 +239,10 @@ def _moment(seconds: float) -> str:
 
 def _view(document: dict[str, Any]) -> KeyView:
     known = {name: value for name, value in document.items() if value is not None}
-    return msgspec.convert(known, KeyView)
+    try:
+        return msgspec.convert(known, KeyView)
+    except msgspec.ValidationError:  # what is used, as an instance of another version has it
+        return msgspec.convert({**known, "used": {}}, KeyView)
 
 
 def _as_json(key: InboundKey, running: dict[str, Any]) -> dict[str, Any]:

@@ -39,9 +39,8 @@ def status(as_json: bool, watch: bool) -> None:
         return
     console = screen.console()
     watched = watch and console.is_terminal
-    picture = _picture(
-        console, watched=watched
-    )  # nothing there at the start is an error, also with --watch
+    # Nothing there at the start is an error, also with --watch.
+    picture = _picture(console, watched=watched)
     if not watch:
         screen.put(console, picture)
         return

@@ -154,6 +154,9 @@ def test_while_it_runs_the_list_has_what_was_spent(invoke: Invoke, state_dir: Pa
         assert "3 of 60 requests/min, $0.0013 of $5/day" in shown
         assert "1 min ago" in shown
         assert json.loads(invoke("keys", "list", "--json").stdout)[0]["used"] == used
+        odd = {"id": key_id, "used": {"cost_today": "much"}}
+        stub.answers["GET", "/status/keys"] = (200, {"keys": [odd]})
+        assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
         stub.answers["GET", "/status/keys"] = (403, {"error": {"message": "no"}})
         assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
     assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
