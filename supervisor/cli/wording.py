@@ -13,7 +13,7 @@ _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
-SMALLEST = 0.01
+SMALLEST = 0.1
 """Dollars; of less, more digits are shown."""
 
 OLD_READING_SECONDS = 15 * _MINUTE
@@ -88,7 +88,7 @@ def amount(count: int) -> str:
 
 
 def dollars(cost: float | None) -> str:
-    """`$1.20`, `$0.0043`; a dash for what is not known."""
+    """`$1.20`, `$0.018`, `$0.0043`; a dash for what is not known."""
     if cost is None:
         return "-"
     return f"${cost:,.2f}" if cost >= SMALLEST or not cost else f"${cost:.2g}"

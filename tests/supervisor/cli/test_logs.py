@@ -182,7 +182,7 @@ def test_the_running_instance_tells_who_served_why_and_what_it_cost(
         "request r1",
         "served by account spare: claude-x\nwhy: fill-first; work was tried\nstatus 200, complete\n",
         "5.9 s in all, 2 attempts",
-        "1k in, 50 out; cost $0.01",
+        "1k in, 50 out; cost $0.012",
         "chose work: fill-first",
         "took        work: fill-first",
         "next        spare: in this order",
