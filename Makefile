@@ -53,6 +53,10 @@ sweep: .venv/.development clients ## The tests that repeat themselves, as often 
 	@TEST_SWEEP=1 $(BIN)/python -m pytest -m sweep --timeout 3600 $(ARGS)
 	@$(BIN)/python -m tests.reliability.page
 
+.PHONY: done
+done: .venv/.development ## From the wheel to who served a request, with the README's commands, in a fresh home
+	@TEST_SWEEP=1 $(BIN)/python -m pytest -q -s tests/e2e/test_done.py $(ARGS)
+
 .PHONY: reliability
 reliability: .venv/.development ## Write docs/reliability.md: every promise, what proves it, the last figures
 	@$(BIN)/python -m tests.reliability.page

@@ -14,13 +14,13 @@ from typing import Protocol
 import msgspec
 import trio
 
-from actors.messages import AdmitKey, KeyringMessage, KeySpent, LookAtKeys
+from actors.messages import AdmitKey, KeyringMessage, KeySpent, KeysUsed, LookAtKeys
 from actors.runtime import Context
 from protocol import key_limits
 from protocol.errors import Problem
 from protocol.inbound_keys import Keyring
 from protocol.key_file import KeyFile, Note, ring_of
-from protocol.key_limits import Spending
+from protocol.key_limits import KeyUse, Spending
 from protocol.login import CredentialsUnusable
 
 log = logging.getLogger("actors.keyring")
@@ -100,6 +100,8 @@ class KeyringActor:
                 case KeySpent() as event:
                     state = self._spent(state, event)
                     context.publish(state)
+                case KeysUsed() as question if envelope is not None:
+                    envelope.reply_to(question).send(self._used(state))
                 case LookAtKeys() as question if envelope is not None:
                     state = await self._look(state)
                     context.publish(state)
@@ -168,6 +170,15 @@ class KeyringActor:
             spending={**state.spending, key_id: after},
             unwritten={**state.unwritten, key_id: epoch},
         ), problem
+
+    def _used(self, state: Keys) -> dict[str, KeyUse]:
+        now, epoch = trio.current_time(), self._wall_clock()
+        keys = state.ring.by_id.values() if state.ring is not None else ()
+        told = {}
+        for key in keys:
+            spending, last = state.spending.get(key.id, Spending()), state.unwritten.get(key.id)
+            told[key.id] = key_limits.used(spending, key, now, epoch, last)
+        return told
 
     def _spent(self, state: Keys, event: KeySpent) -> Keys:
         key = state.ring.by_id.get(event.key_id) if state.ring is not None else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from protocol.account import Reported, Used
@@ -21,6 +23,7 @@ from protocol.dispatch import (
 from protocol.egress import EgressLimited, FreeEgress
 from protocol.errors import Problem
 from protocol.explanation import Explained
+from protocol.key_limits import KeyUse
 from protocol.probe_answers import Probed
 from protocol.question import Question
 from protocol.refreshing import Outcome
@@ -160,7 +163,11 @@ class LookAtKeys(Question[str], frozen=True):
     """Answered when the file as it is now counts; with what is wrong in it, or nothing."""
 
 
-KeyringMessage = AdmitKey | KeySpent | LookAtKeys
+class KeysUsed(Question[Mapping[str, KeyUse]], frozen=True):
+    """Answered with how much of its limits each key has spent, by its id."""
+
+
+KeyringMessage = AdmitKey | KeySpent | LookAtKeys | KeysUsed
 
 # --- the journal
 

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from protocol.inbound_keys import InboundKey, KeyLimits, Keyring
+from protocol.key_limits import KeyUse
 from protocol.login import CredentialFileInvalid, CredentialFileNewer, data_of, document_of
 from protocol.status_view import utc
 
@@ -59,8 +60,9 @@ def ring_of(file: KeyFile) -> Keyring:
     return Keyring({key.id: key for key in file.keys})
 
 
-def key_view(key: InboundKey, now: float) -> dict[str, Any]:
-    """One key for `/status/keys` and `keys list --json`, without what it is proven with."""
+def key_view(key: InboundKey, now: float, used: KeyUse | None = None) -> dict[str, Any]:
+    """One key for `/status/keys` and `keys list --json`, without what it is proven with. `used` is
+    null where nothing runs that counts."""
 
     def shown(epoch: float | None) -> str | None:
         return utc(epoch) if epoch is not None else None
@@ -73,10 +75,17 @@ def key_view(key: InboundKey, now: float) -> dict[str, Any]:
         "created": utc(key.created),
         "expires": shown(key.expires),
         "revoked": shown(key.revoked),
-        "last_used": shown(key.last_used),
+        "last_used": shown(used.last_used if used is not None else key.last_used),
         "requests_per_minute": key.limits.requests_per_minute,
         "tokens_per_minute": key.limits.tokens_per_minute,
         "budget_per_day": key.limits.budget_per_day,
+        "used": None
+        if used is None
+        else {
+            "requests_last_minute": used.requests_last_minute,
+            "tokens_last_minute": used.tokens_last_minute,
+            "cost_today": used.cost_today,
+        },
     }
 
 

@@ -95,6 +95,33 @@ def spent(
     return msgspec.structs.replace(spending, tokens=kept, day=day, spent=before + dollars)
 
 
+class KeyUse(msgspec.Struct, frozen=True):
+    """Of a key's limits, now: None where a limit is off and nothing is counted. `cost_today` is in
+    US dollars of the UTC day; `last_used` in epoch seconds."""
+
+    requests_last_minute: int | None
+    tokens_last_minute: int | None
+    cost_today: float
+    last_used: float | None = None
+
+
+def used(
+    spending: Spending, key: InboundKey, now: float, epoch: float, last_used: float | None = None
+) -> KeyUse:
+    """How much of its limits is spent; `now` in monotonic seconds, `epoch` on the wall clock."""
+    limits = key.limits
+    return KeyUse(
+        _running(spending.requests, now) if limits.requests_per_minute else None,
+        _running(spending.tokens, now) if limits.tokens_per_minute else None,
+        round(spending.spent, 6) if spending.day == day_of(epoch) else 0.0,
+        last_used or key.last_used,
+    )
+
+
+def _running(sent: Sent, now: float) -> int:
+    return sum(count for moment, count in sent if moment + WINDOW_SECONDS > now)
+
+
 def remembered(key: InboundKey) -> Spending:
     """What a new life knows of an earlier one: the day's cost."""
     return Spending(day=key.spent_day, spent=key.spent)

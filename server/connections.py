@@ -50,7 +50,8 @@ class Served(Protocol):
 
 
 class Connections:
-    """`open_lane` makes the connection that serves a stream; `capacity` bounds how many live.
+    """`open_lane` makes the connection that serves a stream; `capacity` bounds how many live;
+    `tls` gives what each new one shakes hands with.
 
     Its length counts every connection that is not closed yet.
     """
@@ -60,7 +61,7 @@ class Connections:
         nursery: trio.Nursery,
         open_lane: Callable[[ClientStream], Served],
         capacity: Callable[[], int],
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         overdue()  # their tasks are there from the start, not from the first connection on
         turnstile()
@@ -83,7 +84,7 @@ class Connections:
         if isinstance(stream, trio.SocketStream):
             stream = SocketStream.adopt(stream)
         if self._tls is not None:
-            stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+            stream = trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
         client = ClientStream(stream, WRITE_SECONDS)
         self._open.add(client)
         self._nursery.start_soon(self._contain, client)

@@ -23,12 +23,19 @@ log = logging.getLogger("supervisor")
 
 
 class Access:
-    """One life's keys. The keyring sets `ring`; `config` gives the configuration in force."""
+    """One life's keys. The keyring sets `ring`; `config` gives the configuration in force; `counted`
+    is told of each request that came with a key, for the metrics."""
 
-    def __init__(self, config: Callable[[], Config], state_directory: Path) -> None:
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        state_directory: Path,
+        counted: Callable[[RequestLine], None],
+    ) -> None:
         self.keyring: Mailbox[KeyringMessage] = Mailbox("keyring")
         self.ring: Keyring | None = None
         self._config = config
+        self._counted = counted
         self._state_directory = state_directory
         self._own_key: Secret | None = None
 
@@ -41,6 +48,7 @@ class Access:
 
     def spent(self, key_id: str, line: RequestLine) -> None:
         """A request that came with this key is over."""
+        self._counted(line)
         tokens = tokens_of(line)
         with contextlib.suppress(AskFailed):  # the program is stopping
             if not self.keyring.tell_nowait(KeySpent(key_id, tokens, line.cost_usd or 0.0)):

@@ -14,6 +14,7 @@ from actors.messages import (
     Describe,
     Explain,
     FreeEgress,
+    KeysUsed,
     LookAtKeys,
     Recent,
     Reload,
@@ -89,6 +90,8 @@ class Control:
             "accounts": self._with_metadata(pool["accounts"]),
             "fallback": fallback_view(parts.config, providers, self._clocks()),
             "actors": self.actors(),
+            "keys": await self.keys() if parts.access.wanted() else None,
+            "tls": None if parts.tls is None else parts.tls.view(),
             "log": {"dropped_lines": parts.dropped.total},
             "prices": parts.accounting.prices.view(),
             "client": parts.client_status(),
@@ -169,9 +172,12 @@ class Control:
         await self._ask(mailbox, SetEnabled(enabled))
 
     async def keys(self) -> list[dict[str, Any]]:
-        """`GET /status/keys`: whose keys hold, without the keys."""
-        ring, now = self._parts.access.ring, self._parts.wall_clock()
-        return [key_view(key, now) for key in ring.by_id.values()] if ring is not None else []
+        """`GET /status/keys`: whose keys hold, and what they have spent, without the keys."""
+        access, now = self._parts.access, self._parts.wall_clock()
+        if access.ring is None:
+            return []
+        used = await self._ask(access.keyring, KeysUsed())
+        return [key_view(key, now, used.get(key.id)) for key in access.ring.by_id.values()]
 
     async def look_at_keys(self) -> dict[str, Any]:
         """`POST /status/keys/reload`: answered when the file as it is now counts."""

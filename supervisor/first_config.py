@@ -8,7 +8,7 @@ _TEXT = """\
 # docs/configuration-reference.md.
 
 [server]
-# host = "127.0.0.1"          # off loopback: only with [access] token
+# host = "127.0.0.1"          # off loopback: only with [access] token or keys
 {port}
 # drain_seconds = 30.0        # at a stop, streams may end for so long
 
@@ -48,7 +48,7 @@ _TEXT = """\
 # on_down = "restore"         # stay: not pointed away while we cannot serve
 
 [access]
-# token = ""                  # whoever asks has to send it; needed off loopback
+# token = ""                  # whoever asks has to send it; off loopback this or keys
 # subscription_use = "owner"  # a subscription serves its owner's own Claude Code alone
 
 [logs]

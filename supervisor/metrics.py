@@ -31,6 +31,7 @@ def render(status: Mapping[str, Any], tally: Tally, now: float) -> tuple[bytes, 
     class Snapshot(Collector):
         def collect(self) -> Iterable[Metric]:
             yield from _counted(tally)
+            yield from _of_clients(tally)
             yield from _of_accounts(status, now)
             yield from _of_the_program(status)
 
@@ -74,6 +75,28 @@ def _counted(tally: Tally) -> Iterator[Metric]:
         "Renewals of logins, by their outcome.",
         ("account", "outcome"),
         tally.refreshes,
+    )
+
+
+def _of_clients(tally: Tally) -> Iterator[Metric]:
+    """By the names of inbound keys; requests without one are in no client's figures."""
+    yield _counter(
+        "client_requests",
+        "Requests that came with an inbound key, by the key's name.",
+        ("client", "status"),
+        tally.client_requests,
+    )
+    yield _counter(
+        "client_tokens",
+        "Tokens of requests that came with an inbound key.",
+        ("client", "kind"),
+        tally.client_tokens,
+    )
+    yield _counter(
+        "client_cost_usd",
+        "List price of answers to an inbound key, in dollars.",
+        ("client",),
+        tally.client_cost_usd,
     )
 
 
@@ -157,6 +180,13 @@ def _of_the_program(status: Mapping[str, Any]) -> Iterator[Metric]:
         "Lines of the request log that could not be written or taken.",
         (),
         {(): status["log"]["dropped_lines"]},
+    )
+    tls = status["tls"]
+    yield _gauge(
+        "certificate_expiry_timestamp_seconds",
+        "When the certificate expires that clients are served with.",
+        (),
+        {(): _epoch(tls["not_after"]) if tls else None},
     )
     yield _gauge("build_info", "Always 1.", ("version",), {(status["version"],): 1})
 

@@ -43,6 +43,7 @@ from server.upstream_port import Limits
 from supervisor import logs, quota_memory
 from supervisor.access import Access
 from supervisor.accounting import Accounting
+from supervisor.certificate_pair import Pair
 from supervisor.credential_disk import of_this_machine
 from supervisor.files import replace_file
 from supervisor.foreign import foreign_of
@@ -50,6 +51,7 @@ from supervisor.gate_rules import GateRules
 from supervisor.logins import Logins
 from supervisor.quota_memory import QuotaMemory
 from supervisor.roster import Roster
+from supervisor.server_tls import ServerTls
 from supervisor.usage_places import usage_places
 
 log = logging.getLogger("supervisor")
@@ -72,6 +74,9 @@ class Parts:
 
     Raises ConfigInvalid for what only this machine can tell of a configuration (trust anchors).
     """
+
+    tls: ServerTls | None = None
+    """The front end's certificate, where it has one."""
 
     def __init__(
         self,
@@ -110,9 +115,9 @@ class Parts:
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
-        self.access = Access(lambda: self.config, state_directory)
-        self.dropped = DroppedLines()
         self.accounting = Accounting(lambda: self.config, real=disk is None)
+        self.access = Access(lambda: self.config, state_directory, self.accounting.tally.keyed)
+        self.dropped = DroppedLines()
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream
         self._trust = trust_anchors(config)
@@ -133,6 +138,10 @@ class Parts:
         self.nursery: trio.Nursery | None = None
         """For what outlives the actor that caused it; the program sets it."""
 
+    def secure(self, pair: Pair) -> None:
+        """From the start on, clients shake hands with this certificate, and with its renewals."""
+        self.tls = ServerTls(pair, lambda: self.config.server, self.wall_clock)
+
     # --- the configuration in force
 
     def read(self) -> Config:
@@ -140,6 +149,8 @@ class Parts:
         config = self.load()
         if config.upstream != self.config.upstream:
             self._trust = trust_anchors(config)
+        if self.tls is not None:
+            self.tls.prepare(config.server)
         return config
 
     async def apply(self, config: Config) -> None:
@@ -147,6 +158,8 @@ class Parts:
         before, config = self.config, _without_what_needs_a_restart(self.config, config)
         self.config = config
         self.loaded_at, self.config_error = self.wall_clock(), None
+        if self.tls is not None:
+            self.tls.take_prepared()
         if config.logs.level != before.logs.level:
             logs.set_level(config.logs.level)
         if config.upstream != before.upstream or _base_urls(before) - _base_urls(config):

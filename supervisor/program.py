@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Any
 
 import trio
@@ -39,7 +38,6 @@ class Program:
         parts: Parts,
         instance: Instance,
         connections: trio.Nursery,
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.parts = parts
         self.stop_asked = trio.Event()
@@ -50,6 +48,7 @@ class Program:
         departures = Departures()
         connections.start_soon(departures.run)
         self._lane = ExpressLane(parts.door.handle, reference, departures) if express else reference
+        tls = parts.tls.context if parts.tls is not None else None
         self.connections = Connections(connections, self._lane.open, self._capacity, tls)
         parts.connections = self.connections
         parts.nursery = connections

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.account import AccountActor
+from actors.certificate_watcher import CertificateWatcherActor
 from actors.config_watcher import ConfigWatcherActor
 from actors.dispatcher import DispatcherActor
 from actors.front_end import FrontEndActor
@@ -47,6 +48,7 @@ from supervisor.key_store import KeyDisk, KeyStore
 from supervisor.parts import Parts
 from supervisor.roster import GROUP as ACCOUNTS
 from supervisor.roster import PREFIX
+from supervisor.server_tls import reload_what_was_refused
 from supervisor.version import version
 
 
@@ -54,8 +56,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
     """All actors. `close` shuts the door and `drain` ends the connections, both only for good."""
     policy = derive.restart_policy(parts.config)
 
-    journal = _journal(parts)
-    dispatcher, usage_file = _dispatcher(parts), _usage_file(parts)
+    journal, dispatcher = _journal(parts), _dispatcher(parts)
     rotator = LogRotatorActor(parts.disk, lambda: _rotation(parts), parts.today)
     watcher = ConfigWatcherActor(
         parts.disk, parts.config_path, parts.read, lambda: parts.config, parts.apply, parts.refused
@@ -95,10 +96,11 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec("upkeep", "one_for_one", (
             child("probe", _probe(parts).run),                # quota while no traffic brings it
             child("config-watcher", watcher.run, parts.config_watcher),  # reloads
-            child("usage-file", usage_file.run),              # quota, for status bars
+            child("usage-file", _usage_file(parts).run),      # quota, for status bars
             child("model-lists", model_lists.run),            # what the providers have
             child("loop-lag", loop_lag.run),                  # how late the event loop is
             child("keyring", _keyring(parts).run, parts.access.keyring, redeliver=True),  # who may come in
+            *(child("certificate", one.run) for one in _certificates(parts)),  # its renewal
         )),
         GroupSpec("streams", "one_for_one", (
             child("connections", drain, shutdown_timeout=math.inf),   # lets them end, by its own clock
@@ -136,6 +138,13 @@ def _keyring(parts: Parts) -> KeyringActor:
     access = parts.access
     disk = KeyDisk(KeyStore(parts.state_directory))
     return KeyringActor(disk, access.wanted, access.changed, parts.wall_clock)
+
+
+def _certificates(parts: Parts) -> tuple[CertificateWatcherActor, ...]:
+    """None where the front end has no certificate."""
+    if parts.tls is None:
+        return ()
+    return (CertificateWatcherActor(parts.tls, lambda: reload_what_was_refused(parts)),)
 
 
 def _usage_file(parts: Parts) -> UsageFileActor:

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 
@@ -31,7 +30,8 @@ from supervisor import (
     logs,
     starting,
 )
-from supervisor.cannot_serve import CannotServe, open_port, server_tls
+from supervisor.cannot_serve import CannotServe, open_port
+from supervisor.certificate_pair import Pair, server_pair
 from supervisor.client_side import ClientSide, adopted_upstream, with_upstream
 from supervisor.configuration import Loaded
 from supervisor.engine import GaveUp
@@ -107,7 +107,7 @@ def serve(
     line: KeeperLine | None = None,
 ) -> int:
     limit = descriptors.raise_limit()
-    tls = server_tls(loaded.config)
+    tls = server_pair(loaded.config)
     with listening:
         try:
             worker = Worker(loaded, options, environ, lock, listening, tls, guard, line)
@@ -127,7 +127,7 @@ class Worker:
         environ: Mapping[str, str],
         lock: InstanceLock,
         listening: socket.socket,
-        tls: ssl.SSLContext | None,
+        tls: Pair | None,
         guard: Guard,
         line: KeeperLine | None,
     ) -> None:
@@ -137,7 +137,6 @@ class Worker:
         self._options = options
         self._environ = environ
         self._lock = lock
-        self._tls = tls
         self._guard = guard
         self._warned = set(loaded.warnings)
         self.parts = Parts(
@@ -148,6 +147,8 @@ class Worker:
             config_path=lambda: configuration.find_file(options.argument, environ),
             environ=environ,
         )
+        if tls is not None:
+            self.parts.secure(tls)
         host, port = address_of(listening)
         self._instance = Instance(
             pid=line.letter.pid if line else os.getpid(),
@@ -176,7 +177,7 @@ class Worker:
         Raises StateDirectoryUnusable.
         """
         async with trio.open_nursery() as nursery:
-            program = Program(self.parts, self._instance, nursery, self._tls)
+            program = Program(self.parts, self._instance, nursery)
             await nursery.start(self._signals, program)
             if self._line is not None:
                 await self._attend(self._line, program, nursery)

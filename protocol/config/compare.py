@@ -21,6 +21,8 @@ _LIVE_SERVER_KEYS = frozenset(
 )
 _KEPT_BY_THE_KEEPER = frozenset({"client.on_down", "client.restore_after"})
 
+_TLS_KEYS = frozenset({"server.tls_certificate", "server.tls_key"})
+
 
 def leaves(config: Config) -> Iterator[tuple[str, object]]:
     """Every key's full path with its value, in the order of `model`: `account[0].name`, ..."""
@@ -34,8 +36,16 @@ def restart_needed(old: Config, new: Config) -> tuple[str, ...]:
     """
     before, after = dict(leaves(old)), dict(leaves(new))
     return tuple(
-        path for path, value in after.items() if applies_at_restart(path) and value != before[path]
+        path
+        for path, value in after.items()
+        if value != before.get(path) and _needs_restart(path, before.get(path), value)
     )
+
+
+def _needs_restart(path: str, before: object, after: object) -> bool:
+    if path in _TLS_KEYS:
+        return not (before and after)  # another certificate, but not HTTPS in place of HTTP
+    return applies_at_restart(path)
 
 
 def applies_at_restart(path: str) -> bool:

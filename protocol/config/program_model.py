@@ -50,9 +50,10 @@ class Server(Struct, frozen=True):
     drain_seconds: SecondsOrZero = 30.0
     """How long streams may go on when the program stops; then they are cut. 0: cut at once."""
     tls_certificate: OptionalPath = ""
-    """A PEM file with the certificate and its chain; set together with `server.tls_key`: HTTPS."""
+    """A PEM file with the certificate and its chain; set together with `server.tls_key`: HTTPS.
+    Another path and renewed files apply at once; HTTPS in place of HTTP needs a restart."""
     tls_key: OptionalPath = ""
-    """A PEM file with the certificate's private key."""
+    """A PEM file with the certificate's private key; it applies as that does."""
 
 
 class Upstream(Struct, frozen=True):

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from supervisor.cli.log_line import AttemptView, LineView, dollars, length, tokens, when
-from supervisor.cli.wording import counted, duration, printable
+from supervisor.cli.log_line import AttemptView, LineView, length, tokens, when
+from supervisor.cli.wording import counted, dollars, duration, printable
 
 _WHY = {
     "session": "its session's home",
@@ -84,12 +84,17 @@ def summary(line: LineView) -> list[str]:
     instead = f", asked for as {line.model}" if line.model not in (None, model) else ""
     how = "streamed" if line.stream else "in one piece"
     kind = "provider" if line.provider else "account"
-    who = f"served by {kind} {served}: {model}{instead}" if served else f"nobody served it: {model}"
+    if served and line.terminal != "upstream_error":
+        who = f"served by {kind} {served}: {model}{instead}"
+    else:
+        last = f"; {kind} {served} was tried last" if served else ""
+        who = f"nobody served it: {model}{instead}{last}"
     status = "no answer" if line.status is None else f"status {line.status}"
-    ended = [status, line.terminal or "", line.error_type or "", line.reason or ""]
+    ended = [status, line.terminal or "", line.error_type or ""]
     lines = [
         f"{line.method or ''} {line.path or ''}, {how}, {when(line.at)}",
         who,
+        *([f"why: {line.reason}"] if line.reason else []),
         ", ".join(part for part in ended if part),
         _times(line),
         f"{tokens(line) or 'tokens not known'}; cost {_cost(line)}",
@@ -108,7 +113,10 @@ def _times(line: LineView) -> str:
 
 
 def _cost(line: LineView) -> str:
-    return dollars(line.cost_usd) if line.cost_usd is not None else "not known"
+    if line.cost_usd is not None:
+        return dollars(line.cost_usd)
+    model = line.served_model or line.model
+    return f"not known: {model} has no known price" if tokens(line) and model else "not known"
 
 
 def attempt_in_words(attempt: AttemptView) -> str:
@@ -134,9 +142,11 @@ def _step(step: dict[str, Any]) -> Iterator[str]:
             reasons = ", ".join(str(reason) for reason in step.get("reasons") or ())
             yield f"{at}chose {step['account']}" + (f": {reasons}" if reasons else "")
         else:
+            message = str(step.get("message") or "no reason given")
             after = _number(step.get("retry_after"))
-            back = f"; the first is back in {duration(after)}" if after else ""
-            yield f"{at}nobody could serve: {step.get('message') or 'no reason given'}{back}"
+            told = "is back in" in message  # our own words for the client
+            back = f"; the first is back in {duration(after)}" if after and not told else ""
+            yield f"{at}nobody could serve: {message}{back}"
         yield from _considered(step.get("considered"))
     elif kind == "attempt":
         yield f"{at}{_attempt(step, took)}"

@@ -9,16 +9,19 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from supervisor import exit_codes
 from supervisor.cli import auth_place, keys_manual, running
 from supervisor.cli.failure import Failure
+from supervisor.cli.key_words import KeyView, limits, whose
 from supervisor.cli.known_names import key_ids
 from supervisor.cli.manual import DocumentedGroup
-from supervisor.cli.wording import duration, printable
+from supervisor.cli.wording import ago, duration, moment, printable
 
 if TYPE_CHECKING:
     from protocol.inbound_keys import InboundKey
@@ -113,7 +116,7 @@ def create(
         )
         _change(lambda file: key_file.added(file, key))
     if as_json:
-        click.echo(json.dumps({**_as_json(key), "key": secret.reveal()}, indent=2))
+        click.echo(json.dumps({**_as_json(key, {}), "key": secret.reveal()}, indent=2))
     else:
         click.echo(secret.reveal())
         click.echo(f"key {key.id} for {name}, {_until(key)}; it is not shown again", err=True)
@@ -123,16 +126,20 @@ def create(
 @keys.command("list", short_help="List all keys.", manual=keys_manual.LIST)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
-    """List the keys, without the keys themselves."""
+    """List the keys, without the keys themselves.
+
+    While the program runs, with what each has spent of its limits.
+    """
     with auth_place.usable("the key file"):
         file = _store().read()
+    running = _running()
     if as_json:
-        click.echo(json.dumps([_as_json(key) for key in file.keys], indent=2))
+        click.echo(json.dumps([_as_json(key, running) for key in file.keys], indent=2))
     elif not file.keys:
         click.echo("there are no keys")
         click.echo("make one with `supervisor keys create --name NAME`.", err=True)
     else:
-        _table(file.keys)
+        _table(file.keys, running)
     for problem in file.problems:
         click.echo(f"warning: {printable(problem)}; it lets nobody in", err=True)
 
@@ -229,20 +236,22 @@ def _until(key: InboundKey) -> str:
     return f"valid for {duration(math.ceil(key.expires - time.time()))}"
 
 
-def _table(shown: tuple[InboundKey, ...]) -> None:
-    now = time.time()
+def _table(shown: tuple[InboundKey, ...], running: dict[str, Any]) -> None:
+    now = datetime.now(UTC)
     rows = [("ID", "NAME", "STATE", "EXPIRES", "LAST USED", "LIMITS")]
-    rows += [
-        (
-            key.id,
-            printable(key.name) + (" (owner)" if key.owner else ""),
-            key.state(now),
-            "never" if key.expires is None else _moment(key.expires - now),
-            "never" if key.last_used is None else _moment(key.last_used - now),
-            _limits(key),
+    for key in shown:
+        view = _view(_as_json(key, running))
+        expires = moment(view.expires)
+        rows.append(
+            (
+                view.id,
+                printable(whose(view)),
+                view.state,
+                "never" if expires is None else _moment((expires - now).total_seconds()),
+                ago(view.last_used, now) or "never",
+                limits(view),
+            )
         )
-        for key in shown
-    ]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -253,19 +262,32 @@ def _moment(seconds: float) -> str:
     return f"in {duration(math.ceil(seconds))}" if seconds > 0 else f"{duration(-seconds)} ago"
 
 
-def _limits(key: InboundKey) -> str:
-    limits = key.limits
-    words = []
-    if limits.requests_per_minute:
-        words.append(f"{limits.requests_per_minute} requests/min")
-    if limits.tokens_per_minute:
-        words.append(f"{limits.tokens_per_minute} tokens/min")
-    if limits.budget_per_day:
-        words.append(f"${limits.budget_per_day:g}/day")
-    return ", ".join(words) or "-"
+def _view(document: dict[str, Any]) -> KeyView:
+    known = {name: value for name, value in document.items() if value is not None}
+    try:
+        return msgspec.convert(known, KeyView)
+    except msgspec.ValidationError:  # what is used, as an instance of another version has it
+        return msgspec.convert({**known, "used": {}}, KeyView)
 
 
-def _as_json(key: InboundKey) -> dict[str, Any]:
+def _as_json(key: InboundKey, running: dict[str, Any]) -> dict[str, Any]:
     from protocol.key_file import key_view
 
-    return key_view(key, time.time())
+    told = running.get(key.id, {})
+    view = key_view(key, time.time())
+    return {**view, "used": told.get("used"), "last_used": told.get("last_used", view["last_used"])}
+
+
+def _running() -> dict[str, Any]:
+    """What is told of each key, by its id, by the instance that counts, if one runs."""
+    from supervisor.instance_client import NothingAnswers, Refused
+
+    instance = auth_place.runs()
+    if instance is None:
+        return {}
+    try:
+        answer = instance.get("/status/keys")
+    except (NothingAnswers, Refused):
+        return {}
+    keys = answer.get("keys") if isinstance(answer, dict) else None
+    return {key["id"]: key for key in keys or () if isinstance(key, dict) and "id" in key}

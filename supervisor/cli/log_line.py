@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from supervisor.cli.wording import amount, moment, printable
+from supervisor.cli.wording import amount, dollars, moment, printable
 
 FIRST_ERROR_STATUS = 400
 SECOND = 1000.0
-SMALLEST = 0.01
-"""Dollars; of less, more digits are shown."""
 
 
 class LineView(msgspec.Struct, frozen=True):
@@ -122,10 +120,3 @@ def tokens(line: LineView) -> str:
     everything, cached = sum(count or 0 for count in counts), line.cache_read_tokens or 0
     share = f" ({cached / everything:.0%} cached)" if cached else ""
     return f"{amount(everything)} in{share}, {amount(line.output_tokens or 0)} out"
-
-
-def dollars(cost: float | None) -> str:
-    """`$1.20`, `$0.0043`; a dash for what is not known."""
-    if cost is None:
-        return "-"
-    return f"${cost:,.2f}" if cost >= SMALLEST or not cost else f"${cost:.2g}"

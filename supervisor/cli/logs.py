@@ -103,6 +103,8 @@ def logs(
         last = _last(place, lines, request_id, account)
         for line in last:
             show(line)
+        if not (last or follow or as_json) and lines:
+            click.echo(_nothing(place, request_id, account), err=True)
         if request_id is not None and not as_json:
             _attempts(place, request_id)
         if follower is not None:
@@ -113,6 +115,16 @@ def logs(
         raise not_readable(place, error) from error
     except KeyboardInterrupt:
         return
+
+
+def _nothing(place: Path, request_id: str | None, account: str | None) -> str:
+    """What is said in place of lines."""
+    if request_id is None and account is None:
+        return f"no requests yet in {place}"
+    from supervisor.cli.wording import printable
+
+    wanted = f"request {request_id!r}" if request_id is not None else f"line of {account!r}"
+    return f"no {printable(wanted)} in {place}; `supervisor logs` shows the last requests"
 
 
 def _shower(request_id: str | None, account: str | None, as_json: bool) -> Callable[[bytes], None]:

@@ -11,7 +11,6 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli.failure import Failure
-from supervisor.cli.log_place import not_readable
 from supervisor.cli.manual import Documented, Manual
 
 if TYPE_CHECKING:
@@ -156,7 +155,11 @@ def _read(logs: Iterable[Path]) -> tuple[list[Recorded], tuple[str, ...], int]:
         try:
             lines = [line for block in blocks(path) for line in block.split(b"\n") if line.strip()]
         except OSError as error:
-            raise not_readable(path, error) from error
+            raise Failure(
+                exit_codes.PERMISSION if isinstance(error, PermissionError) else exit_codes.FAILED,
+                f"the log cannot be read: {path}: {error.strerror or error}",
+                "--log takes files such as requests-2026-11-21.jsonl of the log directory.",
+            ) from error
         for line in lines:
             told = request_line(line)
             at = moment(told.at) if told is not None else None

@@ -9,8 +9,7 @@ from rich.text import Text
 
 from supervisor.cli import screen
 from supervisor.cli.columns import left, right, table
-from supervisor.cli.log_line import dollars
-from supervisor.cli.wording import counted, printable
+from supervisor.cli.wording import counted, dollars, printable
 
 
 def show(rows: Sequence[dict[str, Any]], accounts: Sequence[str], left_out: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -60,7 +61,9 @@ def status(as_json: bool, watch: bool) -> None:
         click.echo(escaped(text))
         return
     console = screen.console()
-    picture = _picture(console)  # nothing there at the start is an error, also with --watch
+    watched = watch and console.is_terminal
+    # Nothing there at the start is an error, also with --watch.
+    picture = _picture(console, watched=watched)
     if not watch:
         screen.put(console, picture)
         return
@@ -79,19 +82,19 @@ def _watch(console: Console, picture: RenderableType) -> None:
             screen.put(console, picture)
             click.echo()
             time.sleep(WATCH_SECONDS)
-            picture = _picture_or_why_not(console)
+            picture = _picture_or_why_not(console, watched=False)
     with Live(picture, console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(picture, refresh=True)
             time.sleep(WATCH_SECONDS)
-            picture = _picture_or_why_not(console)
+            picture = _picture_or_why_not(console, watched=True)
 
 
-def _picture_or_why_not(console: Console) -> RenderableType:
+def _picture_or_why_not(console: Console, *, watched: bool) -> RenderableType:
     from rich.text import Text
 
     try:
-        return _picture(console)
+        return _picture(console, watched=watched)
     except Failure as failure:
         if failure.exit_code != exit_codes.NOTHING_ANSWERS:
             raise
@@ -99,7 +102,8 @@ def _picture_or_why_not(console: Console) -> RenderableType:
         return Text("\n".join(lines))
 
 
-def _picture(console: Console) -> RenderableType:
+def _picture(console: Console, *, watched: bool = False) -> RenderableType:
+    """`watched`: on a screen that cannot be scrolled, so it should fit."""
     import msgspec
 
     from supervisor.cli import status_table, status_view
@@ -116,7 +120,8 @@ def _picture(console: Console) -> RenderableType:
             f"the running instance answers in a form unknown here: {error}",
             "it is of another version, most likely: `supervisor status --json` shows its answer.",
         ) from error
-    return status_table.render(
+    drawn = functools.partial(
+        status_table.render,
         view,
         requests[:LAST_REQUESTS],
         url=found.instance.url,
@@ -124,6 +129,10 @@ def _picture(console: Console) -> RenderableType:
         now=datetime.now(UTC),
         ascii_only=console.options.ascii_only,
     )
+    picture = drawn()
+    if watched and len(console.render_lines(picture, pad=False)) > console.height:
+        return drawn(brief=True)
+    return picture
 
 
 def _asked(ask: Callable[[], object]) -> object:

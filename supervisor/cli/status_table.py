@@ -16,6 +16,7 @@ from rich.text import Text
 
 from protocol.usage_file import percent
 from supervisor.cli.columns import flexible, left, right, table
+from supervisor.cli.status_access import certificate, key_table, keys_told
 from supervisor.cli.status_view import (
     AccountView,
     ActorView,
@@ -72,16 +73,23 @@ def render(
     width: int,
     now: datetime,
     ascii_only: bool = False,
+    brief: bool = False,
 ) -> RenderableType:
-    """The whole picture. `now` is aware; `width` is columns; `ascii_only` for old terminals."""
+    """The whole picture. `now` is aware; `width` is columns; `ascii_only` for old terminals;
+    `brief` leaves out the actors of whom there is nothing to say."""
     parts: list[RenderableType] = [*_headlines(status, url), *_remarks(status, now)]
     parts += [Text(), _title("Accounts", _of_all(status))]
     if status.accounts:
         parts.append(_accounts(status.accounts, width, now, ascii_only))
     if width < QUOTA_BESIDE_WIDTH and any(account.quota for account in status.accounts):
         parts += [Text(), _title("Quota"), _quota(status.accounts, width, now, ascii_only)]
+    if status.keys is not None:
+        parts += [Text(), _title("Keys", keys_told(status.keys))]
+        parts += key_table(status.keys, width, now)
     if status.actors:
-        parts += [Text(), _title("Actors"), _actors(status.actors, width, now)]
+        shown = [actor for actor in status.actors if not brief or _is_worth_a_look(actor)]
+        parts += [Text(), _title("Actors", _running(status.actors) if brief else "")]
+        parts += [_actors(shown, width, now)] if shown else []
     if requests:
         parts += [Text(), _title("Last requests"), _requests(requests, width)]
     return Group(*parts)
@@ -110,6 +118,7 @@ def _remarks(status: StatusView, now: datetime) -> list[Text]:
         lines.append(_line("configuration ", status.config.path, "dim"))
     if status.config.error:
         lines.append(_line("configuration not taken over: ", _said(status.config.error), "red"))
+    lines += certificate(status.tls, now) if status.tls is not None else []
     if status.redirect.active:
         since = ago(status.redirect.since, now)
         reason = status.redirect.reason or ""
@@ -228,6 +237,20 @@ def _window(
     text.append(full * filled, colour).append(empty * (BAR_CELLS - filled), "dim")
     text.append(f" {percent(max(window.utilization, 0.0)):>3}%", colour)
     return text.append(remark, "dim")
+
+
+def _is_worth_a_look(actor: ActorView) -> bool:
+    late = (actor.oldest_message_age or 0.0) >= LATE_MESSAGE_SECONDS
+    return actor.state != "running" or bool(actor.restarts) or late
+
+
+def _running(actors: Sequence[ActorView]) -> str:
+    running = sum(actor.state == "running" for actor in actors)
+    return (
+        f"all {running} running"
+        if running == len(actors)
+        else f"{running} of {len(actors)} running"
+    )
 
 
 def _actors(actors: Sequence[ActorView], width: int, now: datetime) -> Table:

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from supervisor.cli.key_words import KeyView
+
 
 class ConfigView(msgspec.Struct, frozen=True):
     path: str | None = None
@@ -94,6 +96,15 @@ class ActorView(msgspec.Struct, frozen=True):
     oldest_message_age: float | None = None
 
 
+class TlsView(msgspec.Struct, frozen=True):
+    """The front end's certificate."""
+
+    subject: str | None = None
+    names: list[str] = []
+    not_after: str | None = None
+    error: str | None = None
+
+
 class LagView(msgspec.Struct, frozen=True):
     p50: float | None = None
     p99: float | None = None
@@ -107,6 +118,8 @@ class StatusView(msgspec.Struct, frozen=True):
     mode: str = ""
     config: ConfigView = ConfigView()
     redirect: RedirectView = RedirectView()
+    tls: TlsView | None = None
+    keys: list[KeyView] | None = None
     totalAccounts: int | None = None  # noqa: N815 - the names of the interface
     availableAccounts: int | None = None  # noqa: N815
     nextAccount: str | None = None  # noqa: N815

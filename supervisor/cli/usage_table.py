@@ -11,8 +11,7 @@ from rich.text import Text
 
 from supervisor.cli import screen
 from supervisor.cli.columns import flexible, right, table
-from supervisor.cli.log_line import dollars
-from supervisor.cli.wording import amount, printable
+from supervisor.cli.wording import amount, dollars, printable
 
 if TYPE_CHECKING:
     from protocol.usage_report import Report, Sums

@@ -13,6 +13,9 @@ _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
+SMALLEST = 0.1
+"""Dollars; of less, more digits are shown."""
+
 OLD_READING_SECONDS = 15 * _MINUTE
 """From here on a reading of quota is advice, no more."""
 
@@ -91,6 +94,13 @@ def amount(count: int) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 line`, `2 lines`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def dollars(cost: float | None) -> str:
+    """`$1.20`, `$0.018`, `$0.0043`; a dash for what is not known."""
+    if cost is None:
+        return "-"
+    return f"${cost:,.2f}" if cost >= SMALLEST or not cost else f"${cost:.2g}"
 
 
 def clock(text: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from supervisor.doctor.facts import Facts
 from supervisor.doctor.finding import Finding
@@ -37,17 +38,29 @@ def settings_point_here(facts: Facts) -> Iterator[Finding]:
     if not facts.url or not facts.config.client.manage:
         return
     for file in facts.settings:
-        if file.url == facts.url or file.dead or file.problem:
+        if file.url == facts.url or file.dead or file.problem or _by_hand(file.url, facts):
             continue
         told = [one for one in client.get("files", ()) if one.get("file") == file.path]
         reason = next((one["reason"] for one in told if one.get("reason")), "")
         reason = reason or str(client.get("reason") or "")
-        yield Finding(
-            "settings-elsewhere",
-            f"{file.path} points at {file.url or 'the upstream itself'}, not at {facts.url}"
-            + (f": {reason}" if reason else ""),
-            "`supervisor client apply`; docs/client-settings.md says when we stand back.",
-        )
+        said = f"{file.path} points at {file.url or 'the upstream itself'}, not at {facts.url}"
+        said += f": {reason}" if reason else ""
+        if facts.status.get("tls"):  # nothing that this program could do
+            fix = "set it to a name of the certificate, or client.manage = false."
+            yield Finding("settings-elsewhere", said, fix, "note")
+        else:
+            fix = "`supervisor client apply`; docs/client-settings.md says when we stand back."
+            yield Finding("settings-elsewhere", said, fix)
+
+
+def _by_hand(url: str, facts: Facts) -> bool:
+    """Whether it leads here by a name of the certificate, which only its owner could choose."""
+    names = (facts.status.get("tls") or {}).get("names") or ()
+    try:
+        wanted, ours = urlsplit(url), urlsplit(facts.url)
+        return wanted.scheme == "https" and wanted.port == ours.port and wanted.hostname in names
+    except ValueError:
+        return False
 
 
 def settings_of_this_shell(facts: Facts) -> Iterator[Finding]:

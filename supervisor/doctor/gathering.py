@@ -209,6 +209,8 @@ def _files(
     secret += [claude_code_directory(environ) / ".credentials.json", environment_file()]
     for path in dict.fromkeys(secret):
         yield from _file(path, secret=True)
+    if config.server.tls_key:
+        yield from _file(Path(config.server.tls_key), secret=True, group=True)
     if config_path:
         yield from _file(Path(config_path), secret=_has_literal_secret(Path(config_path), environ))
 
@@ -221,14 +223,17 @@ def _has_literal_secret(path: Path, environ: Mapping[str, str]) -> bool:
     return any("has secrets written out" in warning for warning in loaded.warnings)
 
 
-def _file(path: Path, *, secret: bool) -> Iterator[FileFact]:
-    """Nothing where there is none, or where this user may not look."""
+def _file(path: Path, *, secret: bool, group: bool = False) -> Iterator[FileFact]:
+    """Nothing where there is none, or where this user may not look. `group`: a file's group may
+    read it, as systems have groups for the keys of certificates."""
     try:
         found = path.stat()
     except OSError:
         return
     directory = stat.S_ISDIR(found.st_mode)
-    others = stat.S_IRWXG | stat.S_IRWXO if directory else stat.S_IRGRP | stat.S_IROTH
+    others = stat.S_IRWXG | stat.S_IRWXO if directory else stat.S_IROTH
+    if not (directory or group):
+        others |= stat.S_IRGRP
     yield FileFact(
         str(path),
         secret=secret,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from protocol.config import Config
 from protocol.secrets import scrub
 from supervisor import listening, picker
+from supervisor.certificate_pair import CertificateUnusable, read_pair
 from supervisor.doctor.facts import PickerFact, UpstreamFact
 from supervisor.doctor.port_owner import owner_of
 
@@ -137,17 +138,14 @@ def certificate_files(config: Config, environ: Mapping[str, str]) -> Iterator[tu
 
 
 def own_certificate(config: Config) -> tuple[str, float | None]:
-    """What is wrong with `[server] tls_certificate`, and when it ends (epoch seconds)."""
-    path = config.server.tls_certificate
-    if not path:
+    """What is wrong with `[server] tls_certificate` and its key, and when it ends (epoch seconds)."""
+    if not config.server.tls_certificate:
         return "", None
     try:
-        decoded = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined] # the only parser
-        return "", ssl.cert_time_to_seconds(decoded["notAfter"])
-    except AttributeError:
-        return "", None  # an interpreter that has it no more: nothing is known
-    except (OSError, ValueError, KeyError) as error:
-        return f"{path} cannot be read: {error}", None
+        certificate = read_pair(config.server).certificate
+    except CertificateUnusable as reason:
+        return str(reason), None
+    return "", certificate.ends if certificate is not None else None
 
 
 def asked_upstream(config: Config, environ: Mapping[str, str]) -> UpstreamFact:

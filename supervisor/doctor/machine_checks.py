@@ -112,9 +112,14 @@ def certificate_files(facts: Facts) -> Iterator[Finding]:
 
 def own_certificate(facts: Facts) -> Iterator[Finding]:
     problem, ends = facts.own_certificate
-    fix = "renew server.tls_certificate, then restart."
+    fix = "renew it, and put certificate and key where server.tls_certificate and tls_key say; a "
+    fix += "running instance takes them over by itself."
+    refused = (facts.status.get("tls") or {}).get("error")
     if problem:
         yield Finding("server-certificate", f"server.tls_certificate: {problem}", fix)
+    elif refused:
+        said = f"the running instance does not take over the new certificate: {refused}"
+        yield Finding("server-certificate", said, fix)
     elif ends is not None and ends - facts.now < CERTIFICATE_SECONDS_LEFT:
         days = int((ends - facts.now) // 86400)
         said = f"it ends in {days} day{'' if days == 1 else 's'}" if days >= 0 else "it has expired"

@@ -10,7 +10,7 @@ import trio
 
 from actors.keyring import LOOK_SECONDS, NOTE_SECONDS, KeyringActor, Keys
 from actors.mailbox import Mailbox
-from actors.messages import AdmitKey, KeyringMessage, KeySpent, LookAtKeys
+from actors.messages import AdmitKey, KeyringMessage, KeySpent, KeysUsed, LookAtKeys
 from actors.runtime import Snapshot
 from protocol import key_file
 from protocol.inbound_keys import InboundKey, KeyLimits, Keyring
@@ -219,3 +219,16 @@ async def test_a_key_that_is_gone_spends_nothing(autojump_clock: object, scene: 
         await scene.look()
     assert scene.snapshot.state is not None
     assert "00000000" not in scene.snapshot.state.spending
+
+
+async def test_it_tells_what_each_key_has_spent_of_its_limits(autojump_clock: object) -> None:
+    scene = Scene(limited(KeyLimits(requests_per_minute=3, tokens_per_minute=100)))
+    async with living(scene.actor.run, scene.mailbox):
+        await scene.admit()
+        await scene.mailbox.tell(KeySpent(KEY.id, 40, 0.5))
+        told = (await scene.mailbox.ask(KeysUsed(), timeout=5))[KEY.id]
+        assert (told.requests_last_minute, told.tokens_last_minute) == (1, 40)
+        assert told.cost_today == 0.5
+        scene.wanted = False
+        await scene.look()
+        assert await scene.mailbox.ask(KeysUsed(), timeout=5) == {}

@@ -12,6 +12,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from tests.e2e.conftest import Upstream
+from tests.kit.certificates import Client, Files, issued, serial_of
 from tests.kit.live import accounts
 from tests.kit.process import listening, pointed_at, started, write_config
 
@@ -95,3 +96,25 @@ def with_password(key: bytes) -> bytes:
     return serialization.load_pem_private_key(key, None).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+async def test_a_hang_up_takes_over_a_renewed_certificate_and_a_bad_one_changes_nothing(
+    authority: trustme.CA, upstream: Upstream, config: Path, state: Path, tmp_path: Path
+) -> None:
+    first, second = issued(authority), issued(authority)
+    files = Files(tmp_path, first)
+    text = pointed_at(upstream.url, accounts("a"))
+    write_config(config, text.replace("[upstream]", f"{files.configuration}[upstream]"))
+    async with listening(config, state=state) as process:
+        client = Client(authority, process.url)
+        assert await client.served_with() == serial_of(first)
+        files.replace_key(second.private_key_pem.bytes())
+        process.signal(signal.SIGHUP)
+        await process.says("another certificate's")
+        assert await client.served_with() == serial_of(first)
+        files.replace(second)
+        process.signal(signal.SIGHUP)
+        await process.says("a new certificate is in force")
+        assert await client.served_with() == serial_of(second)
+        assert "Traceback" not in process.stderr

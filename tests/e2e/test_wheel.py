@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,35 +11,11 @@ import trio
 from server.scripted import ScriptedUpstream
 from tests.kit.process import started
 from tests.kit.rounds import rounds
+from tests.kit.wheel import installed_wheel, run
 
-ROOT = Path(__file__).parents[2]
 MESSAGE = (
     b'{"model":"claude-opus-5-5","max_tokens":16,"messages":[{"role":"user","content":"hello"}]}'
 )
-
-
-def _installed(directory: Path) -> Path:
-    """The command, in an environment that has this program as a wheel and no other copy of it."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    _run(*pip, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", directory, ROOT)
-    (wheel,) = directory.glob("*.whl")
-    home = directory / "venv"
-    _run(sys.executable, "-m", "venv", "--without-pip", home)
-    _run(*pip, "--python", home / "bin" / "python", "install", "--no-index", "--no-deps", wheel)
-    (packages,) = home.glob("lib/python*/site-packages")
-    # What it depends on: that of the tests, without its links to the source.
-    found = [path for path in sys.path if Path(path).name == "site-packages"]
-    (packages / "dependencies.pth").write_text("\n".join(found))
-    return home / "bin" / "supervisor"
-
-
-def _run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        list(map(str, command)), env={**os.environ, **environment}, cwd="/", text=True,
-        capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
-    return ended
 
 
 def _files(home: Path) -> dict[str, bytes]:
@@ -57,7 +30,7 @@ async def test_a_wheel_is_set_up_used_and_removed_and_the_home_is_as_before(
     if not rounds(quick=0, full=1):
         pytest.skip("builds a wheel: in sweeps only")
     pytest.importorskip("hatchling", reason="what builds the wheel is not installed")
-    command = await trio.to_thread.run_sync(_installed, tmp_path)
+    command = await trio.to_thread.run_sync(installed_wheel, tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")  # no service manager
     monkeypatch.delenv("SUPERVISOR_STATE_DIR")
     monkeypatch.delenv("CLAUDE_CONFIG_DIR")
@@ -65,7 +38,7 @@ async def test_a_wheel_is_set_up_used_and_removed_and_the_home_is_as_before(
     settings.parent.mkdir()
     settings.write_text('{"model": "opus"}\n')
     before = _files(home)
-    said = _run(command, "setup", "--yes")
+    said = run(command, "setup", "--yes")
     assert "what next:" in said.stdout
     async with trio.open_nursery() as nursery:
         upstream = ScriptedUpstream()
@@ -75,9 +48,9 @@ async def test_a_wheel_is_set_up_used_and_removed_and_the_home_is_as_before(
             "SUPERVISOR_CLIENT_RELEASE_AFTER": "0.2",
         }
         become = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
-        run = ("-c", become, str(command), "run")
+        start = ("-c", become, str(command), "run")
         state = home / ".local" / "state" / "llm-supervisor"
-        async with started(environment=environment, state=state, command=run) as program:
+        async with started(environment=environment, state=state, command=start) as program:
             await program.listens()
             await program.says("Claude Code points here")
             assert json.loads(settings.read_text())["env"]["ANTHROPIC_BASE_URL"] == program.url
@@ -86,11 +59,11 @@ async def test_a_wheel_is_set_up_used_and_removed_and_the_home_is_as_before(
             assert answered.status == 200
             assert upstream.requests[-1].body == MESSAGE
             doctor = await trio.to_thread.run_sync(
-                lambda: _run(command, "doctor", "--offline", **environment)
+                lambda: run(command, "doctor", "--offline", **environment)
             )
             assert "nothing is wrong" in doctor.stdout
-            await trio.to_thread.run_sync(lambda: _run(command, "stop"))
+            await trio.to_thread.run_sync(lambda: run(command, "stop"))
             assert await program.ends() == 0
         nursery.cancel_scope.cancel()
-    _run(command, "uninstall", "--purge", "--yes")
+    run(command, "uninstall", "--purge", "--yes")
     assert _files(home) == before

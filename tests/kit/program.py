@@ -18,6 +18,7 @@ from server.scripted import MemoryNetwork, ScriptedUpstream
 from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits
 from supervisor import program as program_module
+from supervisor.certificate_pair import server_pair
 from supervisor.child import GroupSpec
 from supervisor.instance import Instance
 from supervisor.listening import address_of, listen
@@ -74,7 +75,11 @@ async def program_over_tcp(config: str, state: Path) -> AsyncGenerator[RunningPr
         host, port = address_of(listening)
         parts = Parts(parsed, lambda: parsed, state, listening)
         parts.load = lambda: parts.config
-        async with _running(parts, f"http://{host}:{port}", port) as running:
+        pair = server_pair(parsed)
+        if pair is not None:
+            parts.secure(pair)
+        scheme = "http" if pair is None else "https"
+        async with _running(parts, f"{scheme}://{host}:{port}", port) as running:
             yield running
 
 

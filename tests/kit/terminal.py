@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,15 +22,18 @@ CTRL_C = "\x03"
 
 
 class Terminal:
-    """`python -m supervisor ARGUMENTS` on a screen. `said` is everything so far."""
+    """`python -m supervisor ARGUMENTS`, or another `program`, on a screen. `said` is everything so
+    far."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(
+        self, *arguments: str, program: Sequence[str] = (sys.executable, "-m", "supervisor")
+    ) -> None:
         self._ours, theirs = os.openpty()
         settings = termios.tcgetattr(theirs)
         settings[3] &= ~termios.ECHO  # what is typed is not taken for what was said
         termios.tcsetattr(theirs, termios.TCSANOW, settings)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor", *arguments],
+            [*program, *arguments],
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             preexec_fn=_take_the_terminal,  # noqa: PLW1509 - one thread, and nothing else can do it
         )  # fmt: skip

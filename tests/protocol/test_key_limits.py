@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.inbound_keys import InboundKey, KeyLimits
-from protocol.key_limits import Spending, admit, day_of, remembered, spent, tokens_of
+from protocol.key_limits import Spending, admit, day_of, remembered, spent, tokens_of, used
 from protocol.request_line import RequestLine
 from tests.protocol.test_inbound_keys import NOW, key
 
@@ -112,3 +112,22 @@ def test_the_days_cost_is_known_after_a_restart() -> None:
 @pytest.mark.parametrize("epoch", [0.0, DAY, DAY + 86399.999])
 def test_days_are_those_of_the_logs(epoch: float) -> None:
     assert day_of(epoch) == ("1970-01-01" if not epoch else "2027-01-15")
+
+
+def test_what_is_used_is_that_of_the_last_minute_and_of_the_day() -> None:
+    holder = limited(requests=5, tokens=100, budget=1.0)
+    spending = admit(admit(Spending(), holder, 0.0, NOW)[0], holder, 30.0, NOW)[0]
+    spending = spent(spending, holder, 40, 0.25, 31.0, NOW)
+    now = used(spending, holder, 59.0, NOW)
+    assert (now.requests_last_minute, now.tokens_last_minute, now.cost_today) == (2, 40, 0.25)
+    later = used(spending, holder, 60.0, NOW)
+    assert (later.requests_last_minute, later.tokens_last_minute) == (1, 40)
+    assert used(spending, holder, 91.0, NOW).tokens_last_minute == 0
+    assert used(spending, holder, 91.0, NOW + 86400).cost_today == 0.0
+
+
+def test_of_a_limit_that_is_off_nothing_is_known_but_the_cost() -> None:
+    holder = limited()
+    spending = spent(Spending(), holder, 40, 0.25, 31.0, NOW)
+    now = used(spending, holder, 32.0, NOW)
+    assert (now.requests_last_minute, now.tokens_last_minute, now.cost_today) == (None, None, 0.25)

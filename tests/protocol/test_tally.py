@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from protocol.explanation import Attempt, Pause
 from protocol.prices import Billed
+from protocol.request_line import RequestLine
 from protocol.tally import (
     ACCOUNTS_MAX,
+    CLIENTS_MAX,
     MODELS_MAX,
     OTHER,
     UNPROVEN_MODELS_MAX,
@@ -128,3 +130,33 @@ def test_a_copy_does_not_change_any_more() -> None:
     assert sum(copied.requests.values()) == sum(copied.tokens.values()) == 1
     assert (copied.cost_usd, copied.refreshes["a", "renewed"]) == (1.0, 1)
     assert sum(copied.request_seconds.counts) == sum(copied.first_byte_seconds.counts) == 1
+
+
+def of_a_key(**fields: Any) -> RequestLine:
+    return RequestLine("2026-03-10T00:00:00Z", "r", "POST", "/v1/messages", **fields)
+
+
+def test_requests_with_a_key_are_counted_by_its_name() -> None:
+    tally = Tally()
+    tally.keyed(of_a_key(client="ci", status=200, input_tokens=3, output_tokens=2, cost_usd=0.5))
+    tally.keyed(of_a_key(client="ci", status=200, output_tokens=2, cost_usd=0.25))
+    tally.keyed(of_a_key(client="me", status=429))
+    assert tally.client_requests == {("ci", "200"): 2, ("me", "429"): 1}
+    assert tally.client_tokens == {("ci", "input"): 3, ("ci", "output"): 4}
+    assert tally.client_cost_usd == {("ci",): 0.75}
+    assert tally.requests == {}, "they are counted there by who served them"
+    before = tally.copy()
+    tally.keyed(of_a_key(client="ci", status=200, output_tokens=1, cost_usd=1.0))
+    assert before.client_requests[("ci", "200")] == 2
+    assert before.client_tokens[("ci", "output")] == 4
+    assert before.client_cost_usd == {("ci",): 0.75}
+
+
+def test_keys_are_bounded_like_all_names() -> None:
+    tally = Tally()
+    for number in range(CLIENTS_MAX + 50):
+        tally.keyed(of_a_key(client=f"key-{number}", status=200, output_tokens=1, cost_usd=1.0))
+    for counted in (tally.client_requests, tally.client_tokens, tally.client_cost_usd):
+        assert len(counted) == CLIENTS_MAX + 1
+    assert tally.client_requests[(OTHER, "200")] == 50
+    assert tally.client_cost_usd[(OTHER,)] == 50.0

@@ -211,7 +211,7 @@ async def test_over_tls_requests_are_served_and_a_silent_client_is_dropped(
     upstream = ScriptedUpstream()
     async with program_in_memory("", upstream) as program, trio.open_nursery() as nursery:
         lane = program.program._lane.open
-        connections = Connections(nursery, lane, lambda: 10, server)
+        connections = Connections(nursery, lane, lambda: 10, lambda: server)
         silent, theirs = stream_pair()
         connections.admit(theirs)
         plain, theirs = stream_pair()

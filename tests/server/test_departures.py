@@ -159,7 +159,9 @@ async def test_a_client_of_the_express_lane_leaves_over_tls_as_over_tcp(
             await trio.sleep_forever()
 
     lane = ExpressLane(handle, ReferenceLane(FrontDoor(handle)), departures)  # type: ignore[arg-type]
-    connections = Connections(nursery, lane.open, lambda: 10, context if secured else None)
+    connections = Connections(
+        nursery, lane.open, lambda: 10, (lambda: context) if secured else None
+    )
     listening = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listening[0].socket.getsockname()[1]
     client: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", port)

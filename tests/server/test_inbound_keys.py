@@ -262,3 +262,57 @@ async def test_keys_that_are_switched_on_count_from_the_reload_on(tmp_path: Path
         one.program.change(text)
         assert (await one.ask("POST", "/status/reload")).status == 200
         assert (await one.ask("POST", "/v1/messages", [], ASKED)).status == 401
+
+
+async def test_metrics_have_the_keys_name_and_never_what_a_client_calls_itself(
+    keyed: Keyed,
+) -> None:
+    key = keyed.make("team-blue", requests_per_minute=2)
+    await keyed.look()
+    for agent in ("curl/8", "evil-1", "evil-2"):
+        await keyed.message(key_header(key), ("user-agent", agent))
+    await keyed.message(*keyed.own(), ("user-agent", "evil-3"))
+    with trio.fail_after(20):
+        while True:
+            text = (await keyed.live.ask("GET", "/metrics", keyed.own())).body.decode()
+            if 'team-blue",status="429"' in text and 'status="200"' in text:
+                break
+            await trio.sleep(0.05)
+    assert 'supervisor_client_requests_total{client="team-blue",status="200"} 2.0' in text
+    assert 'supervisor_client_requests_total{client="team-blue",status="429"} 1.0' in text
+    assert 'supervisor_client_tokens_total{client="team-blue",kind="output"}' in text
+    assert "evil" not in text
+    assert "curl" not in text
+    assert key not in text
+
+
+async def test_status_shows_the_keys_with_what_they_have_spent(keyed: Keyed) -> None:
+    key = keyed.make("ci", requests_per_minute=9, budget_per_day=5)
+    await keyed.look()
+    assert (await keyed.message(key_header(key))).status == 200
+    for target in ("/status", "/status/keys"):
+        (shown,) = json.loads((await keyed.live.ask("GET", target, keyed.own())).body)["keys"]
+        assert (shown["name"], shown["requests_per_minute"]) == ("ci", 9)
+        assert shown["used"]["requests_last_minute"] == 1
+        assert shown["used"]["tokens_last_minute"] is None
+        assert shown["last_used"] is not None, "the file has it only after a while"
+        assert "last_used" not in shown["used"]
+        assert key not in json.dumps(shown)
+
+
+async def test_without_keys_status_has_none(tmp_path: Path) -> None:
+    async with live(accounts("work"), tmp_path / "state") as one:
+        assert json.loads((await one.ask("GET", "/status")).body)["keys"] is None
+
+
+async def test_an_owners_key_counts_behind_a_reverse_proxy_too(tmp_path: Path) -> None:
+    subscription = '[[account]]\nname = "mine"\ntoken = "sk-ant-oat01-of-the-owner"\n'
+    state = tmp_path / "state"
+    forwarded = ("x-forwarded-for", "192.0.2.7")
+    async with live(subscription + KEYS, state) as one:
+        await one.ask("GET", "/status")
+        keyed = Keyed(one, KeyStore(state))
+        plain, owner = keyed.make("ci"), keyed.make("me", owner=True)
+        await keyed.look()
+        assert (await keyed.message(key_header(owner), SESSION, forwarded)).status == 200
+        assert (await keyed.message(key_header(plain), SESSION, forwarded)).status == 503

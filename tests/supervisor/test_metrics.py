@@ -11,12 +11,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from protocol.explanation import Attempt
 from protocol.prices import Billed
+from protocol.request_line import RequestLine
 from protocol.tally import Tally
 from protocol.told import Told
 from supervisor.metrics import PREFIX, render
@@ -47,6 +49,10 @@ PROMISED = {
     "actor_mailbox_depth": ("actor",),
     "in_flight": (),
     "event_loop_lag_seconds": ("percentile",),
+    "client_requests_total": ("client", "status"),
+    "client_tokens_total": ("client", "kind"),
+    "client_cost_usd_total": ("client",),
+    "certificate_expiry_timestamp_seconds": (),
     "build_info": ("version",),
 }
 
@@ -60,11 +66,14 @@ def tally() -> Tally:
     step = Attempt(0, 1, "tired", "failed", action="next", reason="five_hour")
     tally.finished(entry, Told(0.0, 1.0, steps=(step,)))
     tally.refreshed("work", "renewed")
+    line = RequestLine("", "r", "POST", "/v1/messages", client="ci", status=200)
+    tally.keyed(msgspec.structs.replace(line, output_tokens=9, cost_usd=0.25))
     return tally
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    shown = sample_status.status(log={"dropped_lines": 3}, **changes)
+    changes = {"log": {"dropped_lines": 3}, "tls": {"not_after": sample_status.at(9000)}, **changes}
+    shown = sample_status.status(**changes)
     shown["accounts"][0]["expires_at"] = sample_status.at(600)
     return shown
 
@@ -117,6 +126,12 @@ def test_what_was_counted_is_shown(text: bytes) -> None:
     assert value(text, "failovers_total", reason="five_hour") == 1
     assert value(text, "refreshes_total", account="work", outcome="renewed") == 1
     assert value(text, "log_lines_dropped_total") == 3
+    assert value(text, "client_requests_total", client="ci", status="200") == 1
+    assert value(text, "client_tokens_total", client="ci", kind="output") == 9
+    assert value(text, "client_cost_usd_total", client="ci") == 0.25
+    assert value(text, "certificate_expiry_timestamp_seconds") == NOW + 9000
+    without_tls = samples(render(document(tls=None), tally(), NOW)[0])
+    assert not any("certificate" in name for name, _ in without_tls)
 
 
 def test_histograms_are_cumulative(text: bytes) -> None:

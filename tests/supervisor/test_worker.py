@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import cannot_serve, exit_codes, instance, starting, worker
+from supervisor import cannot_serve, certificate_pair, exit_codes, instance, starting, worker
 from supervisor.cannot_serve import CannotServe
 from supervisor.configuration import Loaded
 from supervisor.guard import Guard
@@ -161,7 +161,7 @@ def test_a_terminal_is_seen_wherever_it_is_attached_and_a_closed_stream_is_none(
 
 
 def test_without_a_certificate_there_is_no_tls() -> None:
-    assert cannot_serve.server_tls(configured("")) is None
+    assert certificate_pair.server_pair(configured("")) is None
 
 
 def test_a_certificate_that_is_none_is_78(tmp_path: Path) -> None:
@@ -169,5 +169,5 @@ def test_a_certificate_that_is_none_is_78(tmp_path: Path) -> None:
     nonsense.write_text("no certificate")
     text = f'[server]\ntls_certificate = "{nonsense}"\ntls_key = "{nonsense}"\n'
     with pytest.raises(CannotServe, match=r"server\.tls_key") as caught:
-        cannot_serve.server_tls(configured(text))
+        certificate_pair.server_pair(configured(text))
     assert caught.value.code == exit_codes.CONFIGURATION

@@ -46,3 +46,13 @@ def test_a_configuration_has_a_leaf_for_each_key() -> None:
     assert set(settings()) <= set(paths)
     assert "account[0].metadata" in paths
     assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize("changed", ["tls_certificate", "tls_key"])
+def test_another_certificate_needs_no_restart(changed: str) -> None:
+    files = {"tls_certificate": "c", "tls_key": "k"}
+    before, after = (
+        read("[server]\n" + "".join(f'{key} = "{path}"\n' for key, path in one.items()))
+        for one in (files, {**files, changed: "other"})
+    )
+    assert restart_needed(before, after) == ()

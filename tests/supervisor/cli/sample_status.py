@@ -108,6 +108,7 @@ def status(now: datetime = NOW, **changes: Any) -> dict[str, Any]:
         },
         "mode": "pool",
         "redirect": {"active": False, "since": None, "reason": None},
+        "tls": None,
         "totalAccounts": 4,
         "availableAccounts": 1,
         "rateLimitedAccounts": 1,

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from protocol.key_file import parse, ring_of
+from protocol.status_view import utc
 from tests.supervisor.cli.conftest import Invoke
+from tests.supervisor.stub_instance import stub_instance
 
 
 @pytest.fixture
@@ -139,3 +141,23 @@ def test_an_entry_that_cannot_be_used_is_named(invoke: Invoke, path: Path) -> No
     done = invoke("keys", "list")
     assert done.exit_code == 0
     assert "owner is neither true nor false; it lets nobody in" in done.stderr
+
+
+def test_while_it_runs_the_list_has_what_was_spent(invoke: Invoke, state_dir: Path) -> None:
+    invoke("keys", "create", "--name", "ci", "--requests-per-minute", "60", "--budget-per-day", "5")
+    key_id = only(state_dir / "keys.json")["id"]
+    used = {"requests_last_minute": 3, "tokens_last_minute": None, "cost_today": 0.00125}
+    with stub_instance(state_dir) as stub:
+        running = {"id": key_id, "used": used, "last_used": utc(time.time() - 61)}
+        stub.answers["GET", "/status/keys"] = (200, {"keys": [running]})
+        shown = invoke("keys", "list").stdout
+        assert "3 of 60 requests/min, $0.0013 of $5/day" in shown
+        assert "1 min ago" in shown
+        assert json.loads(invoke("keys", "list", "--json").stdout)[0]["used"] == used
+        odd = {"id": key_id, "used": {"cost_today": "much"}}
+        stub.answers["GET", "/status/keys"] = (200, {"keys": [odd]})
+        assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
+        stub.answers["GET", "/status/keys"] = (403, {"error": {"message": "no"}})
+        assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
+    assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
+    assert json.loads(invoke("keys", "list", "--json").stdout)[0]["used"] is None

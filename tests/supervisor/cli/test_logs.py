@@ -174,14 +174,15 @@ def test_the_running_instance_tells_who_served_why_and_what_it_cost(
     state_dir: Path, start: Start
 ) -> None:
     with stub_instance(state_dir) as server:
-        server.answers["GET", "/status/requests/r1"] = (200, answer())
+        told = answer(reason="fill-first; work was tried")
+        server.answers["GET", "/status/requests/r1"] = (200, told)
         done = start("explain", "r1")
     assert (done.returncode, done.stderr) == (0, "")
     for text in (
         "request r1",
-        "served by account spare: claude-x",
+        "served by account spare: claude-x\nwhy: fill-first; work was tried\nstatus 200, complete\n",
         "5.9 s in all, 2 attempts",
-        "1k in, 50 out; cost $0.01",
+        "1k in, 50 out; cost $0.012",
         "chose work: fill-first",
         "took        work: fill-first",
         "next        spare: in this order",
@@ -267,3 +268,54 @@ def test_all_that_is_shown_of_a_line_is_in_a_line() -> None:
 )
 def test_lengths_are_read_at_a_glance(ms: float | None, text: str) -> None:
     assert length(ms) == text
+
+
+def test_a_model_without_a_price_is_said_to_have_none(logs: Path, invoke: Invoke) -> None:
+    write(logs, "requests", encode_line(request("unpriced", served_model="m-9", output_tokens=5)))
+    assert "cost not known: m-9 has no known price" in invoke("explain", "unpriced").stdout
+
+
+def test_an_error_is_not_told_twice() -> None:
+    said = "429 rate_limit_error You are\ntoo fast."
+    failed = Attempt(2, 310, "work", "failed", 429, error_type="rate_limit_error", detail=said)
+    told = json.loads(
+        msgspec.json.encode({**answer(), "explanation": Explanation(steps=(failed,))})
+    )
+    (line,) = [line for line in explanation(told) if "failed after" in line]
+    assert line.endswith(
+        "work failed after 310 ms: status 429, rate_limit_error, You are?too fast."
+    )
+
+
+@pytest.mark.parametrize("words", [("--request", "r99"), ("--account", "spar")])
+def test_when_nothing_is_found_it_says_so(
+    words: tuple[str, str], logs: Path, invoke: Invoke
+) -> None:
+    done = invoke("logs", *words)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert words[1] in done.stderr
+    assert invoke("logs", *words, "--json").stderr == ""
+    assert invoke("logs").stderr == ""
+
+
+def test_a_log_without_a_line_says_so(state_dir: Path, invoke: Invoke) -> None:
+    (state_dir / "logs").mkdir(parents=True)
+    assert "no requests yet" in invoke("logs").stderr
+
+
+def test_who_only_failed_did_not_serve(logs: Path, invoke: Invoke) -> None:
+    failed = request("failed", status=429, terminal="upstream_error", account="spare")
+    write(logs, "requests", encode_line(failed))
+    said = invoke("explain", "failed").stdout
+    assert "nobody served it: claude-x; account spare was tried last" in said
+    assert "served by account" not in said
+
+
+def test_when_somebody_is_back_is_told_once() -> None:
+    spent = "every account is at its limit; the first is back in 900 s"
+    choice = Choice(1, 0.1, message=spent, retry_after=900)
+    told = json.loads(
+        msgspec.json.encode({**answer(), "explanation": Explanation(steps=(choice,))})
+    )
+    (line,) = [line for line in explanation(told) if "nobody could serve" in line]
+    assert line.count("is back in") == 1, line

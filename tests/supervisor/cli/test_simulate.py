@@ -84,6 +84,8 @@ def test_a_file_that_is_not_there_is_no_traceback(tmp_path: Path, invoke: Invoke
     done = invoke("simulate", "--log", str(tmp_path / "nowhere.jsonl"))
     assert done.exit_code == 1
     assert "nowhere.jsonl" in done.stderr
+    assert "--directory" not in done.stderr
+    assert "requests-" in done.stderr
     assert done.exception is None or isinstance(done.exception, SystemExit)
 
 

@@ -158,17 +158,19 @@ def test_a_reader_that_has_enough_is_not_answered_with_a_traceback(running: Stub
 
 @contextmanager
 def in_a_terminal(
-    *arguments: str, columns: int = 120
+    *arguments: str, columns: int = 120, rows: int = 50
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A command in a window of its own: its other end, and the process."""
+    # Left by a library that asked the test's own terminal, where it counts for more than the window.
+    environment = {name: value for name, value in os.environ.items() if name != "LINES"}
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
         [sys.executable, "-m", "supervisor", *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm"},
+        env={**environment, "TERM": "xterm"},
         start_new_session=True,
     )
     os.close(theirs)
@@ -226,3 +228,17 @@ def test_watching_goes_on_through_a_restart_and_ends_with_0(state_dir: Path) -> 
             assert process.wait(10) == 0
             text = read_until(terminal, lambda text: "\x1b[?1049l" in text)
             assert "Traceback" not in text
+
+
+def test_what_is_watched_has_the_last_requests_also_in_a_small_window(running: StubServer) -> None:
+    many = [*sample_status.status()["actors"], *map(sample_status.actor, map(str, range(20)))]
+    body = sample_status.status(actors=many)
+    running.answers["GET", "/status"] = (200, body)
+    with in_a_terminal("status", "--watch", rows=50) as (terminal, _):
+        text = read_until(terminal, lambda text: "Last requests" in text)
+        assert "22 of 23 running" in text
+        assert "front-end" in text, "it is not running"
+        assert "loop-lag" not in text
+    with in_a_terminal("status", "--watch", rows=90) as (terminal, _):
+        text = read_until(terminal, lambda text: "Last requests" in text)
+        assert "22 of 23 running" not in text

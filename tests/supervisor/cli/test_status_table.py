@@ -263,3 +263,63 @@ def test_a_window_says_how_long_it_lasts_at_the_rate_of_late(
         (shown,) = (text for text in drawn(status, [], width) if "81%" in text)
         assert f"resets in 2 h 3 min{said}" in shown
         assert said or "2 h 3 min," not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "colour"),
+    [
+        (60 * 86400, "certificate box, ::1, ends in 60 d", 2),
+        (5 * 86400, "certificate box, ::1, ends in 5 d", 33),
+        (-60, "certificate box, ::1, has expired", 31),
+    ],
+)
+def test_the_certificate_is_shown_with_its_end(seconds: float, said: str, colour: int) -> None:
+    tls = {"subject": "CN=box", "names": ["box", "::1"], "not_after": at(seconds), "error": None}
+    lines = drawn(sample_status.status(tls=tls), [], 100, colours=True)
+    (line,) = [line for line in lines if line.startswith("certificate")]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", line) == said
+    assert f"\x1b[{colour}m" in line
+
+
+def test_why_a_new_certificate_is_not_taken_is_shown() -> None:
+    tls = {"subject": "CN=box", "names": [], "not_after": None, "error": "the key is another's"}
+    lines = drawn(sample_status.status(tls=tls), [], 100)
+    assert "certificate CN=box" in lines
+    assert "new certificate not taken over: the key is another's" in lines
+
+
+def one_key(name: str = "ci", **changes: Any) -> dict[str, Any]:
+    used = {"requests_last_minute": 3, "tokens_last_minute": None, "cost_today": 0.5}
+    shown = {
+        "id": "1f0c9a2e", "name": name, "state": "valid", "owner": False, "expires": at(86400 * 9),
+        "last_used": at(-120), "requests_per_minute": 60, "tokens_per_minute": 0,
+        "budget_per_day": 5.0, "used": used,
+    }  # fmt: skip
+    return {**shown, **changes}
+
+
+def test_keys_are_shown_with_what_they_have_spent() -> None:
+    keys = [
+        one_key(),
+        one_key("me", owner=True, expires=None, last_used=None, requests_per_minute=0),
+        one_key("former", state="revoked"),
+    ]
+    lines = drawn(sample_status.status(keys=keys), [], 100)
+    place = lines.index("Keys  2 of 3 valid")
+    assert lines[place + 1].split() == ["name", "expires", "last", "used", "limits"]
+    assert lines[place + 2] == (
+        "ci          in 9 d   2 min ago  3 of 60 requests/min, $0.50 of $5/day"
+    )
+    assert lines[place + 3].split() == ["me", "(owner)", "never", "never", "$0.50", "of", "$5/day"]
+    assert not any(line.startswith("former") for line in lines)
+
+
+def test_very_many_keys_do_not_push_the_rest_out_of_sight() -> None:
+    lines = drawn(sample_status.status(keys=[one_key(f"k{n}") for n in range(50)]), [], 100)
+    assert "Keys  50 of 50 valid; 30 more in `supervisor keys list`" in lines
+    assert sum(line.startswith("k") for line in lines) == 20
+
+
+def test_where_no_keys_are_asked_for_none_are_shown() -> None:
+    assert not any(line.startswith("Keys") for line in drawn(sample_status.status(), [], 100))
+    assert "Keys  there are none yet" in drawn(sample_status.status(keys=[]), [], 100)

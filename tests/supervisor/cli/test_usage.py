@@ -140,7 +140,15 @@ def test_the_choices_are_all_that_can_be_reported() -> None:
 
 @pytest.mark.parametrize(
     ("cost", "text"),
-    [(None, "-"), (0.0, "$0.00"), (0.00432, "$0.0043"), (1.5, "$1.50"), (12345.678, "$12,345.68")],
+    [
+        (None, "-"),
+        (0.0, "$0.00"),
+        (0.00432, "$0.0043"),
+        (0.0175, "$0.018"),
+        (0.1, "$0.10"),
+        (1.5, "$1.50"),
+        (12345.678, "$12,345.68"),
+    ],
 )
 def test_small_costs_keep_their_digits(cost: float | None, text: str) -> None:
     assert dollars(cost) == text

@@ -69,6 +69,10 @@ class Row(NamedTuple):
 PAIR = (AccountFact("work", "oauth", mark="a"), AccountFact("home", "oauth", mark="a"))
 COOLING = [{"reason": "auth", "scope": "account"}]
 SEEDED = PickerFact("/cache.json", URL, ("gpt-claude",))
+TLS_STATUS = {
+    "client": {"files": [], "reason": "this program speaks TLS"},
+    "tls": {"names": ["box.test"], "error": None},
+}
 STATE = FileFact("/state", directory=True)
 SECRET = FileFact("/state/accounts.json")
 
@@ -86,6 +90,13 @@ ROWS = (
         "where nobody answers",
     ),
     Row("settings-elsewhere", {"settings": (SettingsFact(SETTINGS),)}, {}, "the upstream itself"),
+    Row(
+        "settings-elsewhere",
+        {"settings": (SettingsFact(SETTINGS, "https://other:4080"),), "status": TLS_STATUS},
+        {"settings": (SettingsFact(SETTINGS, "https://box.test:4080"),), "status": TLS_STATUS},
+        "https://other:4080",
+        "note",
+    ),
     Row(
         "settings-elsewhere",
         {
@@ -365,6 +376,12 @@ ROWS = (
         "SSL_CERT_FILE: /x cannot be read",
     ),
     Row("server-certificate", {"own_certificate": ("bad", None)}, {}, "bad"),
+    Row(
+        "server-certificate",
+        {"status": {"tls": {"error": "it expired"}}},
+        {"status": {"tls": {"error": None}}},
+        "does not take over the new certificate: it expired",
+    ),
     Row(
         "server-certificate",
         {"own_certificate": ("", NOW - 1)},

@@ -198,12 +198,23 @@ def test_our_own_certificate_s_end_is_read(tmp_path: Path) -> None:
     ends = datetime.datetime(2031, 1, 2, tzinfo=datetime.UTC)
     certificate = trustme.CA().issue_cert("localhost", not_after=ends)
     path = tmp_path / "own.pem"
-    certificate.cert_chain_pems[0].write_to_path(path)
+    certificate.private_key_and_cert_chain_pem.write_to_path(path)
     config = Config(server=Server(tls_certificate=str(path), tls_key=str(path)))
     assert machine.own_certificate(config) == ("", ends.timestamp())
     path.write_text("nothing")
     problem, _ = machine.own_certificate(config)
     assert problem
+
+
+def test_a_key_that_is_not_its_certificates_is_told(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate, key = tmp_path / "own.pem", tmp_path / "key.pem"
+    authority.issue_cert("localhost").cert_chain_pems[0].write_to_path(certificate)
+    authority.issue_cert("localhost").private_key_pem.write_to_path(key)
+    config = Config(server=Server(tls_certificate=str(certificate), tls_key=str(key)))
+    problem, ends = machine.own_certificate(config)
+    assert "another certificate's" in problem
+    assert ends is None
 
 
 def _asked(upstream: ScriptedUpstream) -> UpstreamFact:
