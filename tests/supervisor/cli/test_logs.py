@@ -282,9 +282,7 @@ def test_an_error_is_not_told_twice() -> None:
         msgspec.json.encode({**answer(), "explanation": Explanation(steps=(failed,))})
     )
     (line,) = [line for line in explanation(told) if "failed after" in line]
-    assert line.endswith(
-        "work failed after 310 ms: status 429, rate_limit_error, You are?too fast"
-    )
+    assert line.endswith("work failed after 310 ms: status 429, rate_limit_error, You are?too fast")
 
 
 @pytest.mark.parametrize("words", [("--request", "r99"), ("--account", "spar")])
