@@ -27,6 +27,8 @@ STEPS = st.lists(
     max_size=200,
 )
 
+UNTROUBLED = Trouble()
+
 
 def allowed(known: Trouble, firsts: int, tries: int) -> tuple[Trouble, int]:
     count = 0
@@ -66,7 +68,7 @@ def test_after_a_calm_three_are_in_hand_again_and_what_was_saved_stays() -> None
     assert allowed(rich, 0, 99)[1] == 7
 
 
-def in_a_row(accounts: str, known: Trouble = Trouble(), at: float = 10.0) -> Trouble:
+def in_a_row(accounts: str, known: Trouble = UNTROUBLED, at: float = 10.0) -> Trouble:
     for name in accounts:
         known = faulted(known, name, "500", at)
     return known
@@ -74,9 +76,11 @@ def in_a_row(accounts: str, known: Trouble = Trouble(), at: float = 10.0) -> Tro
 
 def test_the_circuit_opens_at_the_fifth_fault_in_a_row_of_two_accounts() -> None:
     four = in_a_row("abab")
-    assert len("abab") == FAULTS_IN_A_ROW - 1 and four.opened is None
+    assert len("abab") == FAULTS_IN_A_ROW - 1
+    assert four.opened is None
     opened = in_a_row("a", four, 12.0)
-    assert opened.opened == 12.0 and opened.is_open(12.0)
+    assert opened.opened == 12.0
+    assert opened.is_open(12.0)
     assert not asked(opened, 1000)[1], "nothing is repeated, whatever was saved"
     assert in_a_row("b", opened, 13.0).opened == 12.0, "since when stays"
 
@@ -99,7 +103,8 @@ def test_a_circuit_that_nobody_tried_for_a_while_is_closed() -> None:
     assert opened.is_open(10.0 + CALM_SECONDS - 0.1)
     assert not opened.is_open(10.0 + CALM_SECONDS)
     anew = in_a_row("a", opened, 10.0 + CALM_SECONDS)
-    assert anew.opened is None and asked(anew, 0)[1]
+    assert anew.opened is None
+    assert asked(anew, 0)[1]
 
 
 @pytest.mark.promise("U7", "U2")
