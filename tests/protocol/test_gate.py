@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import itertools
 
 import pytest
@@ -196,6 +197,26 @@ def test_a_token_of_any_characters_is_compared_byte_for_byte() -> None:
     header = (b"x-api-key", "schlüssel".encode())
     assert status("GET", "/status", header, rules=rules) == 0
     assert status("GET", "/status", (b"x-api-key", b"schl\xfcssel"), rules=rules) == 401
+
+
+@pytest.mark.promise("X1")
+@pytest.mark.parametrize("says", [True, False])
+def test_what_takes_the_same_time_for_any_token_is_all_that_decides(
+    says: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hmac.compare_digest` has no early end; and every credential is compared, whatever the others
+    were. Made to lie, it lets in who is wrong and keeps out who is right."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def lying(offered: bytes, wanted: bytes) -> bool:
+        compared.append((offered, wanted))
+        return says
+
+    monkeypatch.setattr(hmac, "compare_digest", lying)
+    right, wrong = TOKEN.encode(), b"wrong"
+    headers = ((b"x-supervisor-key", right), (b"x-api-key", wrong), (b"authorization", b"Bearer z"))
+    assert status("GET", "/status", *headers, rules=TOKEN_RULES) == (0 if says else 401)
+    assert compared == [(right, right), (wrong, right), (b"z", right)]
 
 
 def test_relayed_routes_without_a_token_are_open_to_whom_the_listener_reaches() -> None:
