@@ -130,10 +130,16 @@ def test_a_configured_origin_is_let_in_in_any_case() -> None:
 
 @pytest.mark.promise("X2")
 def test_another_sites_page_is_refused_even_without_an_origin() -> None:
-    for value in (b"cross-site", b"Cross-Site "):
-        assert status("GET", "/health", (b"sec-fetch-site", value)) == 403
-    for value in (b"none", b"same-origin", b"same-site"):
+    """To a browser each port of this machine is the same site: a page of another one of them may
+    send a GET without an origin, with which it could list models at the expense of an account."""
+    for value in (b"cross-site", b"Cross-Site ", b"same-site"):
+        for path in ("/health", "/v1/models"):
+            assert status("GET", path, (b"sec-fetch-site", value)) == 403
+    for value in (b"none", b"same-origin"):
         assert status("GET", "/health", (b"sec-fetch-site", value)) == 0
+    allowed = Rules(origins=frozenset({"http://localhost:3000"}))
+    page = ((b"origin", b"http://localhost:3000"), (b"sec-fetch-site", b"same-site"))
+    assert status("GET", "/health", *page, rules=allowed) == 0
 
 
 # ----------------------------------------------------------------------------------------- access
