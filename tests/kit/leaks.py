@@ -57,6 +57,13 @@ def left_behind(before: dict[int, str]) -> list[str]:
     return [f"descriptor {fd}: {target}" for fd, target in now.items() if before.get(fd) != target]
 
 
+def close_as_the_kernel_would(before: dict[int, str]) -> None:
+    """After a death that was only played: what it had open is closed, and counts as nobody's leak."""
+    for number, target in descriptors().items():
+        if before.get(number) != target:
+            os.close(number)
+
+
 def waiting_at_mailboxes() -> list[str]:
     """Senders that wait for room, and asks that were read and have neither answer nor asker."""
     found: list[str] = []
