@@ -7,7 +7,7 @@ be served. But where all of them fail, each try is one more burden on who cannot
 |---|---|---|
 | budget | a repeat costs as much as five first attempts bring, and there are three in hand | repeats that are not served stay below 20 % + 3 of the requests (`reliability.md` U2, U7) |
 | given back | what a repeat cost that was served, or that nobody was left for | where another account works, nobody goes without for the fault of the first |
-| circuit | opens at the fifth fault in a row, if two accounts met them; then nothing is repeated | each request is still tried once, so the end of it is noticed at once |
+| circuit | opens at the fifth fault in a row, if two accounts met them or it is overloaded; then nothing is repeated | each request is still tried once, so the end of it is noticed at once |
 | calm | after 30 s without a fault three are in hand again, and the circuit is closed | who asks now and then has not made a storm |
 
 A limit (429) is not meant here: another account is another route then, not a repeat.
@@ -28,7 +28,10 @@ SAVED_MAX = 100 * PRICE
 
 FAULTS_IN_A_ROW = 5
 ACCOUNTS_TO_OPEN = 2
-"""One account alone may be at fault itself, whatever its upstream says."""
+"""One account alone may be at fault itself, unless its upstream says that it is overloaded."""
+
+OVERLOADED = "overloaded"
+"""The reason of a verdict (`protocol.verdict`)."""
 
 CALM_SECONDS = 30.0
 
@@ -65,7 +68,8 @@ def faulted(known: Trouble, account: str, reason: str, now: float) -> Trouble:
     if account not in met and len(met) < ACCOUNTS_TO_OPEN:
         met = (*met, account)
     faults, opened = known.faults + 1, known.opened
-    if opened is None and faults >= FAULTS_IN_A_ROW and len(met) >= ACCOUNTS_TO_OPEN:
+    told = reason == OVERLOADED or len(met) >= ACCOUNTS_TO_OPEN
+    if opened is None and faults >= FAULTS_IN_A_ROW and told:
         opened = now
     return Trouble(known.saved, known.counted, faults, met, now, reason, opened)
 

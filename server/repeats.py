@@ -33,7 +33,8 @@ class Repeats:
     def __init__(self) -> None:
         self._firsts: Counter[str] = Counter()
         self._troubles: dict[str, Trouble] = {}
-        self._said: dict[str, float] = {}  # that it fails, and when (monotonic seconds)
+        self._said_at: dict[str, float] = {}  # that it fails (monotonic seconds)
+        self._failing: set[str] = set()  # by the log's last word
 
     def first(self, base_url: str) -> None:
         """A request is sent for the first time."""
@@ -45,8 +46,11 @@ class Repeats:
         now = trio.current_time()
         after = self._troubles[base_url] = repeats.faulted(before, account, reason, now)
         opening = after.opened is not None and not before.is_open(now)
-        if opening and now - self._said.get(base_url, -math.inf) >= SAID_AGAIN_SECONDS:
-            self._said[base_url] = now
+        if not opening or base_url in self._failing:
+            return
+        if now - self._said_at.get(base_url, -math.inf) >= SAID_AGAIN_SECONDS:
+            self._said_at[base_url] = now
+            self._failing.add(base_url)
             log.warning(
                 "%s fails whoever asks (%s): until it answers, a request is sent once and not again",
                 _host(base_url),
@@ -59,8 +63,9 @@ class Repeats:
         if known is None or not known.faults:
             return
         self._troubles[base_url] = repeats.answered(known)
-        if known.opened is not None and known.opened == self._said.get(base_url):
-            seconds = trio.current_time() - known.opened
+        if base_url in self._failing:
+            self._failing.discard(base_url)
+            seconds = trio.current_time() - self._said_at[base_url]
             log.warning("%s answers again, after %.0f s", _host(base_url), seconds)
 
     def allowed(self, base_url: str) -> bool:

@@ -39,6 +39,7 @@ def after_stop(unit: str) -> tuple[list[str], dict[str, str]]:
     return shlex.split(line.removeprefix("-")), {**environment, **ended}
 
 
+@pytest.mark.timeout(rounds(quick=60, full=300))
 @pytest.mark.promise("S4")
 @pytest.mark.sweep
 async def test_killed_both_at_once_the_units_own_line_puts_the_settings_back(

@@ -91,6 +91,12 @@ def test_one_account_alone_opens_nothing() -> None:
     assert in_a_row("b", alone).opened is not None
 
 
+def test_an_overload_is_the_upstreams_own_word_whoever_hears_it() -> None:
+    known = in_a_row("a" * 4)
+    assert faulted(known, "a", "server_error", 10.0).opened is None
+    assert faulted(known, "a", "overloaded", 10.0).opened == 10.0
+
+
 def test_any_answer_closes_it_and_faults_are_counted_anew() -> None:
     closed = answered(in_a_row("aabbcc"))
     assert closed.opened is None

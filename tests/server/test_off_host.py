@@ -18,7 +18,7 @@ from tests.kit.program import program_in_memory
 from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
 
-pytestmark = pytest.mark.usefixtures("lane")
+pytestmark = [pytest.mark.usefixtures("lane"), pytest.mark.timeout(rounds(quick=60, full=900))]
 
 CLIENTS_OWN = "the-clients-own-key"
 AT_HOME = {
