@@ -80,4 +80,5 @@ async def test_killed_both_at_once_the_units_own_line_puts_the_settings_back(
                 assert not home.lease.exists()
     # The quickest: one of them may have met a machine that was busy with something else.
     assert min(times) < 2
-    measured("S4", "ExecStopPost after a kill of both, slowest", max(times), "s", rounds=count)
+    middle = sorted(times)[count // 2]
+    measured("S4", "ExecStopPost after a kill of both, middle one", middle, "s", rounds=count)
