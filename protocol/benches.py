@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.accounts import Cooldown, Scope
 from protocol.asked import Asked, model_family, wants_beta
+from protocol.upstream_clock import moment_of_answer
 from protocol.verdict import AUTH, LONG_CONTEXT, Verdict, window_reason
 
 RETRY_AFTER_CAP = 7 * 86400.0
@@ -55,11 +56,13 @@ class Rest(msgspec.Struct, frozen=True):
 def told_rest(verdict: Verdict, policy: CooldownPolicy, at: float) -> Rest | None:
     """The rest that an answer asks for; None where it says nothing of a length.
 
-    `at` is the time of the answer in epoch seconds, for resets are moments of the wall clock. Of
-    several spent windows the one that ends last decides.
+    `at` is the time of the answer in epoch seconds, for resets are moments of the wall clock (the
+    upstream's, where that is known and ours is wrong). Of several spent windows the one that ends
+    last decides.
     """
     if verdict.reason in (AUTH, LONG_CONTEXT):
         return Rest(policy.auth, "status", verdict.reason)
+    at = moment_of_answer(verdict.answered_at, at)
     ends = [
         (min(window.resets_at - at, window.longest), window.name)
         for window in verdict.windows

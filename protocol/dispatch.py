@@ -14,7 +14,7 @@ from protocol import ramp, routing
 from protocol.accounts import AccountSpec, AccountState
 from protocol.affinity import Outage
 from protocol.dispatch_state import DispatchState, Strategy
-from protocol.eligibility import back_at, ineligible, out, passed_by, passed_over
+from protocol.eligibility import SHUNNED, back_at, ineligible, out, passed_by, passed_over
 from protocol.leases import (
     AccountChanged,
     AccountRemoved,
@@ -115,7 +115,8 @@ def _among(
         if known is not None and passed.get(name) in ("model", "owner"):
             return None
         end = None if known is None else back_at(state, known, ask, now)
-        return routing.outage_of(known, end, tried=name in ask.tried, now=now)
+        tried = name in ask.tried or passed.get(name) == SHUNNED
+        return routing.outage_of(known, end, tried=tried, now=now)
 
     over: list[str] = []
     if members.crowded:
@@ -294,5 +295,6 @@ def _exhausted(
     now: float,
     passed: dict[str, str],
 ) -> Refusal:
-    ends = [end for s in eligible if (end := back_at(state, s, ask, now)) is not None]
+    asked = [s for s in eligible if passed.get(s.name) != SHUNNED]
+    ends = [end for s in asked if (end := back_at(state, s, ask, now)) is not None]
     return exhausted(eligible, ends, now, passed)

@@ -10,6 +10,9 @@ from protocol.dispatch_state import DispatchState
 from protocol.leases import Acquire
 from protocol.members import Members
 
+SHUNNED = "provider"
+"""Why an account was passed over whose upstream failed the request and is not asked by it again."""
+
 
 def passed_by(state: DispatchState, members: Members, ask: Acquire, now: float) -> dict[str, str]:
     """Who cannot serve `ask` now, and why; in the members' order."""
@@ -20,6 +23,8 @@ def passed_by(state: DispatchState, members: Members, ask: Acquire, now: float) 
     if closed or ask.tried:
         tried = [members.places[name] for name in ask.tried if name in members.places]
         places = sorted({*places, *tried, *(members.owners if closed else ())})
+    if ask.shunned:
+        places = range(len(members.states))
     passed: dict[str, str] = {}
     for place in places:
         member = members.states[place]
@@ -50,6 +55,8 @@ def passed_over(
     """Why an account that may serve `ask` cannot now; None when it can."""
     if account.name in ask.tried:
         return "tried"
+    if account.spec.base_url in ask.shunned:
+        return SHUNNED
     if account.available_at(now, ask.model, ask.betas) is not None:
         return "cooling"
     limited = routing.limited_until(state.routing, account, now)

@@ -95,6 +95,11 @@ def _check_host(head: RequestHead, rules: Rules) -> Problem | None:
     )
 
 
+# Of what no origin is sent with: images, scripts, links, reads that show the page nothing. Another
+# port of this machine is the same site.
+_OTHER_PAGES = ("cross-site", "same-site")
+
+
 def _check_origin(head: RequestHead, rules: Rules) -> Problem | None:
     origins = head.texts(b"origin")
     for origin in origins:
@@ -104,8 +109,8 @@ def _check_origin(head: RequestHead, rules: Rules) -> Problem | None:
                 f"the browser origin {origin[:80]!r} is not allowed; add it to "
                 "server.allowed_origins",
             )
-    if not origins and (head.text(b"sec-fetch-site") or "").strip().lower() == "cross-site":
-        return Problem(403, "requests of other sites' pages are not allowed")
+    if not origins and (head.text(b"sec-fetch-site") or "").strip().lower() in _OTHER_PAGES:
+        return Problem(403, "requests of other pages are not allowed")
     return None
 
 

@@ -67,7 +67,8 @@ class Acquire(Question[Lease | Refusal], frozen=True):
 
     `session` is the client's own name for its conversation. `at` is when the request came, in epoch
     seconds: what is known of quota is dated so. `patient_until` (monotonic seconds): so long it may
-    be made to wait for a ramp (`protocol.ramp`); by default not at all.
+    be made to wait for a ramp (`protocol.ramp`); by default not at all. `shunned`: base URLs that it
+    may not be sent to again (`protocol.repeats`).
     """
 
     route: Route
@@ -81,6 +82,7 @@ class Acquire(Question[Lease | Refusal], frozen=True):
     betas: tuple[str, ...] = ()
     after_burst: bool = False
     patient_until: float = 0.0
+    shunned: tuple[str, ...] = ()
 
 
 class Again(Question[Lease | Refusal], frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 
 from protocol.asked import FAMILIES
 from protocol.request import Headers
+from protocol.upstream_clock import upstream_time
 
 WINDOWS_MAX = 32
 """Windows read from one answer; an upstream has a handful."""
@@ -76,6 +77,8 @@ class Evidence(msgspec.Struct, frozen=True):
     retry_after: float | None = None
     repeat: bool = False
     """`x-should-retry: true`."""
+    answered_at: float | None = None
+    """By the upstream's clock, in epoch seconds; so are the resets."""
 
     @property
     def spent(self) -> tuple[Window, ...]:
@@ -106,6 +109,7 @@ def read_evidence(headers: Headers) -> Evidence:
         told=told,
         retry_after=read_retry_after(headers),
         repeat=repeats == ["true"],
+        answered_at=upstream_time(headers),
     )
 
 

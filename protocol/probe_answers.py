@@ -77,7 +77,9 @@ def followed(pace: Pace, event: Probed, now: float, spread: float) -> Pace:
 def probed(state: AccountState, event: Probed, policy: CooldownPolicy, now: float) -> AccountState:
     """The account after a probe; its counters are of requests, so they stay.
 
-    A success ends a guess, never a refusal; of failures only a spent window with its reset counts.
+    A success ends a guess, never a refusal. A failure counts as a limit does for a request, for as
+    long as the upstream says: by a spent window or a `retry-after`. Nothing is guessed, and a refused
+    credential is for a request to find, which renews it first.
     """
     if event.probe.credential != state.spec.credential:
         return state  # replaced meanwhile
@@ -90,7 +92,8 @@ def probed(state: AccountState, event: Probed, policy: CooldownPolicy, now: floa
         if len(kept) == len(state.cooldowns):
             return state
         return msgspec.structs.replace(state, cooldowns=kept, level=0)
-    if verdict.benches and verdict.windows and told_rest(verdict, policy, event.at) is not None:
+    told = bool(verdict.windows) or verdict.retry_after is not None
+    if verdict.benches and told and told_rest(verdict, policy, event.at) is not None:
         known = Benches(state.cooldowns, state.level)
         after = benched(known, verdict, policy, now=now, at=event.at)
         return msgspec.structs.replace(state, cooldowns=after.cooldowns, level=after.level)

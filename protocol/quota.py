@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from protocol.request import Headers
+from protocol.upstream_clock import ahead_by
 
 Source = Literal["response", "probe", "restored"]
 
@@ -149,7 +150,10 @@ _CLAIMED_WINDOW = {
 
 
 def read(headers: Headers, now: float, source: Source = "response") -> Quota:
-    """What `headers` say, read at `now` (epoch seconds). Of a repeated header the first counts."""
+    """What `headers` say, read at `now` (epoch seconds). Of a repeated header the first counts.
+
+    Resets are told by our clock, however wrong that is: it says when they have come.
+    """
     unified: dict[str, dict[str, str]] = {}
     keys: dict[str, dict[str, str]] = {}
     overall: dict[str, str] = {}
@@ -168,7 +172,15 @@ def read(headers: Headers, now: float, source: Source = "response") -> Quota:
     # Should one name come in both forms, the unified one is the account's own word.
     windows = {name: _key_window(fields, now, source) for name, fields in keys.items()}
     windows |= {name: _unified_window(fields, now, source) for name, fields in unified.items()}
-    return Quota({name: window for name, window in windows.items() if _says(window)}, claim)
+    ahead = ahead_by(headers, now) if windows else 0.0
+    told = {name: _by(ahead, window) for name, window in windows.items() if _says(window)}
+    return Quota(told, claim)
+
+
+def _by(ahead: float, window: Window) -> Window:
+    if not ahead or window.resets_at is None:
+        return window
+    return msgspec.structs.replace(window, resets_at=_epoch(window.resets_at + ahead))
 
 
 def _texts(headers: Headers) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Readings:
         if newest is None and len(self._newest) >= ACCOUNTS_MAX:
             self._newest.clear()
         self._newest[account] = Newest(telling, credential, now)
-        return read(tuple(telling), now)
+        return read(headers, now)
 
     def read_anew(self, account: str, headers: Headers, now: float) -> Quota:
         """The same of a failure: all of it, and the next success is read again, too."""

@@ -42,7 +42,7 @@ class Considered(msgspec.Struct, frozen=True):
 
     `why`, taken: a strategy's name, session, stand_in, pinned, priority, again, client. next:
     order, priority, switch_at. passed: tried, cooling, requests_per_minute, disabled, model, owner,
-    egress. waited: ramp.
+    egress, provider. waited: ramp.
     """
 
     account: str

@@ -101,11 +101,14 @@ def accounts_view(state: DispatchState, clocks: Clocks) -> list[dict[str, Any]]:
     return [account_view(state, account, clocks) for account in (*state.members(), *clients)]
 
 
-def pool_view(state: DispatchState, clocks: Clocks) -> dict[str, Any]:
-    """The part of `/status` that sums up the pool."""
+def pool_view(
+    state: DispatchState, clocks: Clocks, providers: Iterable[Cooldown] = ()
+) -> dict[str, Any]:
+    """The part of `/status` that sums up the pool; `providers` are the upstreams that fail."""
     members = state.members()
     states = [member.status(clocks.monotonic) for member in members]
-    benched = [bench for bench in state.egress.values() if bench.active(clocks.monotonic)]
+    egress = [bench for bench in state.egress.values() if bench.active(clocks.monotonic)]
+    benched = [*egress, *providers]
     return {
         "strategy": state.strategy.name,
         "mode": "pool" if state.strategy.pool else "passthrough",

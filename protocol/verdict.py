@@ -36,7 +36,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """`retry_after` in seconds, when upstream gave one that can be read.
 
     `target` is the model family or the beta that the scope names; `windows` are the spent ones, the
-    evidence for how long. How long a bench lasts in the end is the account's to say
+    evidence for how long, and `answered_at` is when by the upstream's own clock (epoch seconds),
+    where it said so. How long a bench lasts in the end is the account's to say
     (`protocol.benches`).
     """
 
@@ -47,6 +48,7 @@ class Verdict(msgspec.Struct, frozen=True):
     success: bool = False
     target: str = ""
     windows: tuple[Window, ...] = ()
+    answered_at: float | None = None
 
     @property
     def benches(self) -> bool:
@@ -125,7 +127,8 @@ def _judge_limit(evidence: Evidence, asked: Asked) -> Verdict:
     seconds = evidence.retry_after
     spent = tuple(window for window in evidence.spent if _explains(window, evidence, asked))
     if spent:  # (a)
-        return _judge_windows(spent, seconds, asked)
+        verdict = _judge_windows(spent, seconds, asked)
+        return msgspec.structs.replace(verdict, answered_at=evidence.answered_at)
     if seconds is not None:
         burst = evidence.told and seconds <= BURST_SECONDS_MAX
         return Verdict(Action.NEXT, Scope.ACCOUNT, BURST if burst else "rate_limited", seconds)

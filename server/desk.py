@@ -47,6 +47,7 @@ from server.foreign import Foreign
 from server.intake import Refused
 from server.record import Record
 from server.renewing import renewed, time_left
+from server.repeats import Repeats
 from server.upstream_port import Upstream
 
 NOW = 1.0
@@ -78,6 +79,7 @@ class Ports(msgspec.Struct, frozen=True):
     refresh: Mailbox[RefreshMessage]
     refresh_policy: Callable[[], Refresh]
     readings: Readings = msgspec.field(default_factory=Readings)
+    repeats: Repeats = msgspec.field(default_factory=Repeats)
     dropped: DroppedLines = msgspec.field(default_factory=DroppedLines)
     foreign: Foreign | None = None
     trace: AttemptTrace | None = None
@@ -150,7 +152,7 @@ class Desk:
             state = await insist(self._ports.dispatcher, Describe(), timeout=ASK_SECONDS)
         except AskFailed:
             return None
-        ask = msgspec.structs.replace(ask, patient_until=0.0)
+        ask = msgspec.structs.replace(ask, patient_until=0.0, shunned=())
         _, outcome = egress.choose(state, ask, trio.current_time())
         return outcome if isinstance(outcome, Refusal) else Refusal("limited", "", NOW)
 

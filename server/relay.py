@@ -34,6 +34,7 @@ from server.held_stream import HeldStream
 from server.intake import Body, Refused
 from server.provider_outcome import dry
 from server.record import Record
+from server.repeats import Repeating
 from server.upstream_port import UpstreamResponse
 
 OVERLOAD_DELAYS = (0.75, 3.0)
@@ -75,6 +76,7 @@ class _Relay:
         self._overloads = 0
         self._waited = 0.0
         self._hops = Hops()
+        self._repeating: Repeating | None = None
         self._asked = Asked()
         self._repeatable = False
         self._delivery: Delivery | None = None
@@ -103,8 +105,8 @@ class _Relay:
                 if not await self._wait_for(outcome, ask):
                     await self._give_up(None, outcome)
                     return
-                ask = msgspec.structs.replace(ask, tried=(), after_burst=False)
-                self._hops = Hops()
+                ask = msgspec.structs.replace(ask, tried=(), after_burst=False, shunned=())
+                self._hops, self._repeating = Hops(), None
                 outcome = await self._acquire(ask)
                 continue
             lease = outcome
@@ -127,10 +129,17 @@ class _Relay:
                 await self._desk.report_egress(lease, result.verdict.retry_after)
             if self._first is None or self._first.status is None:
                 self._first, self._first_account = result, lease.account
+            repeating = self._repeating = self._repeating or Repeating(self._ports.repeats)
+            repeating.failed(lease, result.verdict)
             ask = msgspec.structs.replace(
-                ask, tried=(*ask.tried, lease.account), after_burst=self._hops.after_burst
+                ask,
+                tried=(*ask.tried, lease.account),
+                after_burst=self._hops.after_burst,
+                shunned=repeating.shunned,
             )
             following = await self._follow(ask, lease, result)
+            if not isinstance(following, Lease):
+                repeating.settle()
             if following is None:
                 await self._give_up(result, await self._sooner(ask, lease, result))
                 return
@@ -201,6 +210,8 @@ class _Relay:
     async def _attempt(self, lease: Lease, tried: Tried) -> Failed | Served:
         record, head = self._record, self._exchange.head
         record.attempts += 1
+        if record.attempts == 1:
+            self._ports.repeats.first(lease.base_url)
         record.account = lease.account
         record.trace.trying(lease.account)
         record.reason = "; ".join(lease.reasons)
@@ -248,6 +259,9 @@ class _Relay:
 
     def _good(self, lease: Lease, response: UpstreamResponse, tried: Tried) -> None:
         self._record.status = response.status
+        self._ports.repeats.answered(lease.base_url)
+        if self._repeating is not None:
+            self._repeating.settle()
         self._desk.report_success(
             lease, response.status, response.headers, tried, whole=not self._record.asked.stream
         )
@@ -263,7 +277,7 @@ class _Relay:
             return await self._acquire(ask)
         if failed.verdict.action is not Action.AGAIN or lease.credential is None:
             return None
-        if self._overloads == len(OVERLOAD_DELAYS):
+        if self._overloads == len(OVERLOAD_DELAYS) or lease.base_url in ask.shunned:
             return None
         longest = OVERLOAD_DELAYS[self._overloads]
         self._overloads += 1

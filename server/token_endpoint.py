@@ -43,6 +43,7 @@ class TokenEndpoint:
                 (b"User-Agent", self._agent),
             ],
             body,
+            once=True,  # a refresh token, and a code of a login, is good for one use
         )
         seconds = self._timeout()
         try:

@@ -116,7 +116,7 @@ class Pool:
     async def _exchange(
         self, request: UpstreamRequest, target: bytes
     ) -> tuple[UpstreamConnection, ResponseHead]:
-        kept = self._take_idle()
+        kept = None if request.once else self._take_idle()
         if kept is not None:
             try:
                 return kept, await self._attempt(kept, request, target)

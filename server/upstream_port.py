@@ -26,6 +26,9 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
 
     `openings`: what connections have made of method, target and headers, which only requests share
     that have the same ones. None: nothing is kept.
+
+    `once`: to be read twice would do harm. It goes out on a connection of its own, for one that was
+    kept may die unheard, and nobody could tell whether the request was read.
     """
 
     method: str
@@ -33,6 +36,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     headers: list[tuple[bytes, bytes]]
     body: bytes
     openings: dict[tuple[bytes, bytes], bytes] | None = None
+    once: bool = False
 
 
 class UpstreamResponse(Protocol):

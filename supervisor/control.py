@@ -24,6 +24,7 @@ from actors.messages import (
     SetStored,
 )
 from protocol import status_view as views
+from protocol.accounts import AccountState
 from protocol.credentials import OAUTH
 from protocol.dispatch import DispatchState
 from protocol.errors import Problem
@@ -69,7 +70,9 @@ class Control:
     async def status(self) -> dict[str, Any]:
         """`GET /status`."""
         parts, instance = self._parts, self._instance
-        pool = views.pool_view(await self._pool(), self._clocks())
+        pool = views.pool_view(
+            await self._pool(), self._clocks(), parts.door.ports.repeats.resting()
+        )
         providers = await parts.foreign.known()
         path = parts.config_path()
         return {
@@ -141,9 +144,14 @@ class Control:
         elif action == "reset":
             await self._ask(mailbox, Reset())
             await self._ask(self._parts.dispatcher, FreeEgress(name))
+            self._forget_faults((await self._pool()).accounts.get(name))
         else:
             await self._enable(name, mailbox, enabled=action == "enable")
         return find_account(await self.accounts(), name)
+
+    def _forget_faults(self, account: AccountState | None) -> None:
+        if account is not None:
+            self._parts.door.ports.repeats.forget(account.spec.base_url)
 
     async def _refresh(self, name: str, kind: str) -> None:
         if kind != OAUTH:

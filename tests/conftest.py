@@ -19,8 +19,9 @@ import hypothesis
 import pytest
 import trio
 
-from tests.kit import canaries
+from tests.kit import canaries, leaks
 from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.kit.leaks import leaves_nothing as leaves_nothing
 from tests.kit.promises import measured as measured
 from tests.kit.promises import pytest_configure as pytest_configure
 
@@ -41,6 +42,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 # -------------------------------------------------------------------------------------- canaries
 
 canaries.watch_secrets()
+leaks.watch_mailboxes()
 
 
 def pytest_runtest_setup() -> None:

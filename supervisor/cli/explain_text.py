@@ -26,6 +26,7 @@ _WHY = {
     "tried": "had been tried",
     "cooling": "rests after a limit or a failure",
     "egress": "all that goes out from this machine rests",
+    "provider": "its upstream fails, and is not asked again by one request",
     "requests_per_minute": "its requests_per_minute are used up",
     "disabled": "disabled, or needs a login",
     "model": "does not serve this model",

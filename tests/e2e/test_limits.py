@@ -15,6 +15,8 @@ from tests.e2e.conftest import Upstream
 from tests.e2e.conversation import Stream, ask, held_stream
 from tests.kit.live import accounts
 from tests.kit.process import Supervised, listening, pointed_at, write_config
+from tests.kit.promises import Measured
+from tests.kit.rounds import rounds
 
 if sys.platform == "win32":
     pytest.skip("there is no such limit", allow_module_level=True)
@@ -67,9 +69,11 @@ async def test_with_enough_descriptors_all_are_answered(
 
 
 @pytest.mark.promise("C8")
+@pytest.mark.sweep
 async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
-    upstream: Upstream, config: Path, state: Path
+    upstream: Upstream, config: Path, state: Path, measured: Measured
 ) -> None:
+    """Within a second, on a machine that does nothing else (a sweep)."""
     upstream.default(held_stream())
     write_config(config, pointed_at(upstream.url, accounts("a"), drain=30))
     async with (
@@ -93,7 +97,9 @@ async def test_with_few_descriptors_streams_end_well_and_the_door_opens_again(
         with trio.fail_after(10):
             while (await ask(process)).status != 200:  # noqa: ASYNC110 - of another process
                 await trio.sleep(0.02)
-        assert trio.current_time() - began < 2  # it should take less than one
+        took = trio.current_time() - began
+        assert took < rounds(quick=10, full=1)
+        measured("C8", "accepts again after descriptors are free", took, "s")
         assert "crashed" not in process.stderr
         assert "Traceback" not in process.stderr
         process.signal(signal.SIGTERM)

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 import outcome
+import trio
 
 from actors.mailbox import Envelope
 from actors.runtime import Context, Run
@@ -166,3 +167,43 @@ def awaiting(coroutine: object) -> list[str]:
             names.append(name)
         inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None)
     return names
+
+
+class Killable:
+    """An actor that can be ended wherever it is, its own tasks too, as often as one likes; or be made
+    to read no more messages, until it is cancelled."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._kill = trio.Event()
+        self.kills = 0
+        self.stuck = False
+
+    async def __call__(self, context: Context[Any, Any]) -> None:
+        self._kill = kill = trio.Event()
+        self._stick(context)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._killed, kill)
+            await self._run(context)
+            nursery.cancel_scope.cancel()
+
+    def kill(self) -> None:
+        """Its life at this moment, if it has one, ends with InjectedCrash."""
+        self._kill.set()
+
+    async def _killed(self, kill: trio.Event) -> None:
+        await kill.wait()
+        self.kills += 1
+        raise InjectedCrash("killed")
+
+    def _stick(self, context: Context[Any, Any]) -> None:
+        receive: Callable[[], Awaitable[Envelope[Any]]] = context.mailbox.receive
+
+        async def receive_or_not() -> Envelope[Any]:
+            envelope = await receive()
+            if self.stuck:
+                self.stuck = False  # the next life is well
+                await trio.sleep_forever()
+            return envelope
+
+        setattr(context.mailbox, "receive", receive_or_not)  # noqa: B010 - a method

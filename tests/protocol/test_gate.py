@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import itertools
 
 import pytest
@@ -129,10 +130,16 @@ def test_a_configured_origin_is_let_in_in_any_case() -> None:
 
 @pytest.mark.promise("X2")
 def test_another_sites_page_is_refused_even_without_an_origin() -> None:
-    for value in (b"cross-site", b"Cross-Site "):
-        assert status("GET", "/health", (b"sec-fetch-site", value)) == 403
-    for value in (b"none", b"same-origin", b"same-site"):
+    """To a browser each port of this machine is the same site: a page of another one of them may
+    send a GET without an origin, with which it could list models at the expense of an account."""
+    for value in (b"cross-site", b"Cross-Site ", b"same-site"):
+        for path in ("/health", "/v1/models"):
+            assert status("GET", path, (b"sec-fetch-site", value)) == 403
+    for value in (b"none", b"same-origin"):
         assert status("GET", "/health", (b"sec-fetch-site", value)) == 0
+    allowed = Rules(origins=frozenset({"http://localhost:3000"}))
+    page = ((b"origin", b"http://localhost:3000"), (b"sec-fetch-site", b"same-site"))
+    assert status("GET", "/health", *page, rules=allowed) == 0
 
 
 # ----------------------------------------------------------------------------------------- access
@@ -196,6 +203,26 @@ def test_a_token_of_any_characters_is_compared_byte_for_byte() -> None:
     header = (b"x-api-key", "schlüssel".encode())
     assert status("GET", "/status", header, rules=rules) == 0
     assert status("GET", "/status", (b"x-api-key", b"schl\xfcssel"), rules=rules) == 401
+
+
+@pytest.mark.promise("X1")
+@pytest.mark.parametrize("says", [True, False])
+def test_what_takes_the_same_time_for_any_token_is_all_that_decides(
+    says: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hmac.compare_digest` has no early end; and every credential is compared, whatever the others
+    were. Made to lie, it lets in who is wrong and keeps out who is right."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def lying(offered: bytes, wanted: bytes) -> bool:
+        compared.append((offered, wanted))
+        return says
+
+    monkeypatch.setattr(hmac, "compare_digest", lying)
+    right, wrong = TOKEN.encode(), b"wrong"
+    headers = ((b"x-supervisor-key", right), (b"x-api-key", wrong), (b"authorization", b"Bearer z"))
+    assert status("GET", "/status", *headers, rules=TOKEN_RULES) == (0 if says else 401)
+    assert compared == [(right, right), (wrong, right), (b"z", right)]
 
 
 def test_relayed_routes_without_a_token_are_open_to_whom_the_listener_reaches() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,21 @@ def key(
 def test_a_key_finds_its_entry() -> None:
     entry, secret = key()
     assert Keyring({entry.id: entry}).find(secret.reveal().encode()) is entry
+
+
+@pytest.mark.promise("X1")
+@pytest.mark.parametrize("says", [True, False])
+def test_a_secret_is_compared_as_a_digest_and_in_constant_time(
+    says: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else decides: made to lie, `hmac.compare_digest` lets in who is wrong."""
+    entry, secret = key()
+    text = secret.reveal()
+    wrong = text[:-1] + ("a" if text[-1] != "a" else "b")
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: says)
+    for offered in (text, wrong):
+        found = Keyring({entry.id: entry}).find(offered.encode())
+        assert found is (entry if says else None)
 
 
 def test_a_key_says_its_id_and_is_masked_in_every_text() -> None:

@@ -127,11 +127,29 @@ def test_a_spent_window_benches_until_its_reset() -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        (((b"retry-after", b"30"),), "rate_limited"),
+        (((b"retry-after", b"30"), *READING), "burst"),
+        (((b"retry-after", b"90"), *READING), "rate_limited"),
+    ],
+)
+def test_a_limit_with_a_retry_after_benches_for_exactly_that(headers: Headers, reason: str) -> None:
+    """Else the next request is sent into a limit that the upstream has already told us of."""
+    before = state()
+    changed = after(before, ProbeAnswer(429, headers))
+    (cooldown,) = changed.cooldowns
+    assert (cooldown.reason, cooldown.source) == (reason, "retry-after")
+    assert cooldown.until == NOW + 1 + float(headers[0][1])
+    assert (changed.level, changed.counters) == (before.level, before.counters)
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         ProbeAnswer(429),
-        ProbeAnswer(429, ((b"retry-after", b"30"),)),
-        ProbeAnswer(429, ((b"retry-after", b"30"), *READING)),
+        ProbeAnswer(429, ((b"x-should-retry", b"true"),)),
+        ProbeAnswer(401, ((b"retry-after", b"30"),), ErrorInfo("authentication_error", "no")),
         ProbeAnswer(401, (), ErrorInfo("authentication_error", "no")),
         ProbeAnswer(403),
         ProbeAnswer(404),

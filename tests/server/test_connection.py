@@ -16,6 +16,7 @@ from server.scripted import (
 )
 from tests.kit.lanes import lane  # noqa: F401 - a fixture
 from tests.kit.live import Live
+from tests.kit.promises import Measured
 from tests.kit.raw_client import crashes, serving, until, wait_until_left_alone
 
 pytestmark = pytest.mark.usefixtures("lane")
@@ -260,12 +261,20 @@ async def test_bodies_past_the_common_bound_are_told_to_come_again(tmp_path: Pat
 
 
 @pytest.mark.promise("C3")
-async def test_slow_heads_do_not_delay_others(live: Live) -> None:
+async def test_slow_heads_do_not_delay_others(live: Live, measured: Measured) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(200):
             wire = await stack.enter_async_context(await live.connect())
             await wire.stream.send_all(b"POST /v1/mess")
-        began = trio.current_time()
-        answered = await live.ask("POST", "/v1/messages", body=b"{}")
-        assert answered.status == 200
-        assert trio.current_time() - began < 5  # 0.1 s by itself; a busy machine takes longer
+        took: list[float] = []
+        for _ in range(20):
+            began = trio.current_time()
+            answered = await live.ask("POST", "/v1/messages", body=b"{}")
+            assert answered.status == 200
+            took.append(trio.current_time() - began)
+    assert max(took) < 10
+    # The quickest: the others may have met a machine that was busy with something else.
+    assert min(took) < 0.1
+    measured(
+        "C3", "good requests beside 200 slow heads, middle one", sorted(took)[10], "s", rounds=20
+    )

@@ -22,6 +22,8 @@ from server.upstream import (
     UpstreamRequest,
     tls_context,
 )
+from tests.kit.promises import Measured
+from tests.kit.rounds import SWEEPING
 
 REQUEST = UpstreamRequest("POST", b"/v1/messages", [(b"x-api-key", b"k")], b"{}")
 AUTHORITY = trustme.CA()
@@ -225,6 +227,32 @@ async def test_a_peer_that_says_nothing_ends_in_the_connect_timeout() -> None:
     assert caught.value.kind is FaultKind.CONNECT
     assert upstream.in_use == 0
     await listening[0].aclose()
+
+
+@pytest.mark.promise("U1")
+@pytest.mark.sweep
+@pytest.mark.skipif(not SWEEPING, reason="waits for ten real seconds: TEST_SWEEP=1")
+async def test_a_host_that_takes_no_connection_is_given_up_after_ten_seconds(
+    measured: Measured,
+) -> None:
+    """The default, on the real clock: its queue of connections is full, so nobody is answered."""
+    with socket.socket() as listening, contextlib.ExitStack() as queued:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(8):
+            knocking = queued.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(listening.getsockname())
+        upstream = DirectUpstream(
+            f"http://127.0.0.1:{listening.getsockname()[1]}", Limits(), trusting()
+        )
+        began = trio.current_time()
+        with pytest.raises(UpstreamFault) as caught:
+            await read(upstream)
+        took = trio.current_time() - began
+    assert caught.value.kind is FaultKind.CONNECT
+    assert 9.9 < took < 10.5
+    measured("U1", "given up, a host that takes no connection", took, "s")
 
 
 async def test_the_kernel_watches_a_silent_connection() -> None:

@@ -12,6 +12,7 @@ import trio
 from protocol.oauth import EndpointUnreachable
 from server.scripted import (
     Answer,
+    MemoryNetwork,
     ScriptedUpstream,
     Send,
     no_answer,
@@ -87,3 +88,46 @@ async def test_an_answer_without_end_is_cut(scene: Scene) -> None:
     scene.upstream.default(Answer(parts=(Send(b"x" * (ANSWER_BYTES_MAX + 1)),)))
     with pytest.raises(EndpointUnreachable, match="without end"):
         await scene.post()
+
+
+class Dying:
+    """Answers the first request and hangs up on every one after it, having read it."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        received = b""
+        while data := await stream.receive_some():
+            received += data
+            if not received.endswith(b"}"):
+                continue
+            self.seen.append(received)
+            received = b""
+            if len(self.seen) > 1:
+                break
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await stream.aclose()
+
+
+@pytest.mark.promise("K2")
+async def test_a_token_is_sent_once_whatever_becomes_of_its_connection(
+    autojump_clock: object, nursery: trio.Nursery
+) -> None:
+    """K2: it may have been used up by who hung up; a second one could cost the whole login."""
+    dying = Dying()
+    network = MemoryNetwork(nursery, default=dying.serve)
+    limits, tls = Limits(), tls_context("")
+    upstreams = Upstreams(
+        lambda url: DirectUpstream(url, limits, tls, network.open_tcp, environment={})
+    )
+    endpoint = TokenEndpoint(upstreams, lambda: 5.0, "1")
+    assert await endpoint.post("http://login.test/token", b'{"refresh_token": "first"}') == (
+        200,
+        b"{}",
+    )
+    with pytest.raises(EndpointUnreachable):
+        await endpoint.post("http://login.test/token", b'{"refresh_token": "second"}')
+    assert [b"second" in request for request in dying.seen] == [False, True]
+    await upstreams.aclose()
+    nursery.cancel_scope.cancel()

@@ -7,6 +7,7 @@ Each rule is a function over `Cases` and yields what breaks it.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ OTHER = "other.test"
 
 SLACK = 1.5
 """Seconds until everybody knows what one of them has met."""
+
+
+ITS_OWN = ("5xx", "529", "early error")
+"""Faults of an upstream itself, told by itself."""
+
+CALM_AT_LEAST = 15.0
+"""Seconds without any, with room for slow answers."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,28 @@ def attempts_stay_in_budget(cases: Cases) -> Found:
             yield pool[-1].attempt.at, f"request {case.sent.request}: {len(overloads)} overloads"
 
 
+def repeats_stay_in_budget(cases: Cases) -> Found:
+    """After faults of the upstream itself, no more than a fifth of the requests and three are sent
+    there again in vain; three more for each calm, each life and each reset by the owner."""
+    limits = cases.configured[0].limits if cases.configured else {}
+    if limits.get("max_wait", 0) or limits.get("max_hold", 0):
+        return  # who waited begins anew
+    firsts, vain, calms, last = 0, 0, len(cases.lives) + len(cases.owner) + 1, 0.0
+    for one in sorted(cases.tries.values(), key=lambda one: one.attempt.at):
+        if one.attempt.host != OTHER and one.planned and one.planned.fault in ITS_OWN:
+            calms += one.attempt.at - last > CALM_AT_LEAST
+            last = one.attempt.at
+    for case in cases.cases.values():
+        tries = [one for one in case.tries if one.attempt.host != OTHER and one.planned]
+        firsts += bool(tries)
+        faults = [one.planned.fault if one.planned else "" for one in tries]
+        vain += sum(
+            before in ITS_OWN and after in ITS_OWN for before, after in itertools.pairwise(faults)
+        )
+    if vain > firsts / 5 + 3 * calms:
+        yield last, f"{vain} repeats in vain of {firsts} requests, {calms} times calm"
+
+
 def benches_end(cases: Cases) -> Found:
     """No bench is longer than what was said or configured; at the end nobody rests."""
     limits = cases.configured[0].limits if cases.configured else {}
@@ -242,6 +272,7 @@ RULES: tuple[Callable[[Cases], Found], ...] = (
     refusals_have_reasons,
     nothing_is_replayed,
     attempts_stay_in_budget,
+    repeats_stay_in_budget,
     credentials_are_at_home,
     tokens_are_durable_and_current,
     the_disabled_rest,

@@ -86,8 +86,6 @@ def told_rests_are_kept(cases: Cases) -> Found:
         planned, over = told.planned, told.over
         if planned is None or not planned.rest or over is None or over.outcome != "complete":
             continue
-        if told.attempt.request < 0 and planned.fault != "429 window":
-            continue  # what a probe was told without a window binds the probe alone
         name = cases.account_of(told.attempt.credential)
         if name is None:
             continue

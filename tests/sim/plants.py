@@ -19,7 +19,7 @@ from actors.login_writing import LoginWriter
 from actors.mailbox import Inbox
 from actors.reply import Reply
 from protocol import account as account_machine
-from protocol import eligibility
+from protocol import eligibility, repeats
 from protocol.benches import CooldownPolicy
 from server import relay
 from server.attempt import Served
@@ -154,10 +154,15 @@ def truncated(real: Any) -> Any:
 
 def tried_again(real: Any) -> Any:
     def passed_over(state: Any, account: Any, ask: Any, now: float) -> str | None:
-        found: str | None = real(state, account, ask, now)
-        return None if found == "tried" else found
+        anew = msgspec.structs.replace(ask, tried=(), shunned=())
+        found: str | None = real(state, account, anew, now)
+        return found
 
     return passed_over
+
+
+def endless_budget(real: Any) -> Any:
+    return lambda known, firsts: (known, True)
 
 
 PLANTS = (
@@ -184,6 +189,8 @@ PLANTS = (
           "bytes_are_the_upstreams", 3, {"cut": 0.3}),
     Plant("retries without end", eligibility, "passed_over", tried_again,
           "attempts_stay_in_budget", 4, {"5xx": 0.6}),
+    Plant("repeats without a budget", repeats, "asked", endless_budget,
+          "repeats_stay_in_budget", 3, {"5xx": 0.9, "529": 0.9}),
 )  # fmt: skip
 
 

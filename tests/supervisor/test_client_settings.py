@@ -26,6 +26,7 @@ from supervisor.client_settings import (
     still_to_wait,
 )
 from supervisor.settings_files import SettingsDisk, Status
+from tests.kit.leaks import close_as_the_kernel_would, descriptors
 from tests.kit.rounds import rounds
 from tests.kit.settings_disk import FaultyDisk, PowerCut
 
@@ -509,6 +510,7 @@ def test_a_death_at_any_step_is_repaired_to_the_original(
     for step in range(1, 200):
         place = prepared(tmp_path / f"{step}", original)
         disk = FaultyDisk(cut_at=step, after=after, exchanges=exchanges)
+        alive = descriptors()
         try:
             if phase == "point":
                 points(place, disk)
@@ -516,7 +518,7 @@ def test_a_death_at_any_step_is_repaired_to_the_original(
                 points(place, FaultyDisk())
                 releases(place, disk)
         except PowerCut:
-            pass
+            close_as_the_kernel_would(alive)
         else:
             assert step > 8, disk.steps
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from actors.runtime import Run, Shutdown
 from protocol.restart import Exit, Restarting, RestartPolicy, Strategy
 from supervisor.child import ChildSpec, GroupSpec
 from supervisor.engine import GaveUp
+from tests.kit.promises import Measured
 from tests.supervisor.actors import (
     AnyContext,
     Boom,
@@ -158,6 +160,29 @@ async def test_an_always_crashing_child_is_started_24_times_before_the_root_give
     assert gave_up.crash is tree.reports[-1] is tree.supervisor.gave_up
     assert tree.supervisor.stopped.is_set()
     assert "bad kept crashing: Boom: at once" in str(gave_up)
+
+
+@pytest.mark.promise("A3")
+async def test_a_crash_loop_leaves_the_processor_to_others(
+    autojump_clock: MockClock, measured: Measured
+) -> None:
+    """What 24 starts and their reports cost, over the time that the back-offs between them take."""
+    began, used = trio.current_time(), time.process_time()
+    await give_up(GroupSpec("g", "one_for_one", (ChildSpec("bad", crash_at_once),)))
+    share = (time.process_time() - used) / (trio.current_time() - began)
+    assert share < 0.05
+    measured("A3", "processor used in a crash loop", 100 * share, "%", rounds=24)
+
+
+@pytest.mark.promise("A3", control=True)
+async def test_without_a_back_off_the_same_loop_takes_all_of_it(autojump_clock: MockClock) -> None:
+    began, used = trio.current_time(), time.process_time()
+    policy = RestartPolicy(backoff=0.0, maximum_backoff=0.0)
+    bad = ChildSpec("bad", crash_at_once, policy=policy)
+    tree = Tree((GroupSpec("g", "one_for_one", (bad,)),), RestartPolicy(intensity=3, backoff=0.0))
+    with pytest.raises(GaveUp):
+        await tree.supervisor.run()
+    assert (time.process_time() - used) > 0.05 * (trio.current_time() - began)
 
 
 @pytest.mark.promise("A3")
