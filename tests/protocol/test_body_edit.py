@@ -56,6 +56,13 @@ def test_no_bytes_make_it_raise(body: bytes) -> None:
     without_attribution(body)
 
 
+@pytest.mark.parametrize("spoilt", [b'"\xff"', b'"\xed\xa0\x80"', b"[" * 9000 + b"]" * 9000])
+def test_a_system_prompt_that_cannot_be_read_leaves_the_body_as_it_is(spoilt: bytes) -> None:
+    """The upstream's own error is the one that a client understands."""
+    body = b'{"system":["x-anthropic-billing-header: cc",' + spoilt + b"]}"
+    assert without_attribution(body) == body
+
+
 ATTRIBUTION = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cch=ab"}
 OTHER = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
 
@@ -64,6 +71,7 @@ OTHER = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemer
     ("system", "left"),
     [
         ([ATTRIBUTION, OTHER], [OTHER]),
+        ([ATTRIBUTION, OTHER, "loose words"], [OTHER, "loose words"]),
         ([ATTRIBUTION], None),
         (ATTRIBUTION["text"], None),
         ([OTHER], [OTHER]),
