@@ -40,6 +40,17 @@ def test_a_turn_of_nothing_else_keeps_a_word() -> None:
     assert found["messages"][1]["content"] == [{"type": "text", "text": "(reasoning left out)"}]
 
 
+def test_half_an_emoji_anywhere_does_not_hide_what_has_to_go_and_stays_as_it_is() -> None:
+    """JavaScript writes a character that was cut in the middle as such an escape."""
+    call = {"type": "tool_use", "id": "a", "name": "Bash", "input": {"command": "echo \ud83d"}}
+    output = {"role": "user", "content": [{"type": "text", "text": "cut \ud83d here"}]}
+    document = json.loads(body({**call, "extra_content": {"google": {}}}))
+    document["messages"].append(output)
+    found = json.loads(without_foreign_state(json.dumps(document).encode()))
+    assert found["messages"][1]["content"] == [call]
+    assert found["messages"][2] == output
+
+
 def test_a_body_without_any_is_the_same_bytes() -> None:
     plain = body(SIGNED, TEXT)
     assert without_foreign_state(plain) is plain
