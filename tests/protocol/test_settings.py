@@ -151,6 +151,7 @@ def test_a_key_that_somebody_removed_does_not_come_back() -> None:
     made = point("f", b'{"env": {"ANTHROPIC_BASE_URL": "http://old.test"}}', {BASE_URL: URL})
     assert release(b'{"env": {}}', made.record) == b'{"env": {}}'
     assert release(b"{}", made.record) == b"{}"
+    assert release(b'{"a": 1, "env": {}}', made.record) == b'{"a": 1, "env": {}}'
     assert release(None, made.record) is None
 
 
