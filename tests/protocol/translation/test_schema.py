@@ -47,8 +47,10 @@ def strict(schema: Any) -> None:
         assert schema["type"] in ("string", "number", "integer", "boolean", "array", "object")
     assert ("items" in schema) == (schema.get("type") == "array")
     assert set(schema.get("required", ())) <= set(schema.get("properties", ()))
+    assert schema.get("enum") != []
     for value in schema.get("enum", ()):
         assert isinstance(value, str)
+        assert value
         assert schema["type"] == "string"
     for inner in schema.get("properties", {}).values():
         strict(inner)
@@ -176,6 +178,78 @@ def test_every_schema_becomes_one_that_is_taken(schema: dict[str, Any]) -> None:
     found = cleaned(schema)
     strict(found)
     assert found["type"] == "object"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"properties": "x"}, {"properties": {"b": {"type": "string"}}}]},
+        {"allOf": [{"required": 5}, {"required": ["b"], "properties": {"b": {}}}]},
+        {"allOf": [{"required": [{}], "properties": {"b": {}}}]},
+        {"type": "object", "properties": {"b": {}}, "required": [{}, [], None, "b"]},
+        {"type": "string", "format": []},
+        {"type": [{}, "string"]},
+        {"type": "object", "properties": []},
+        {"anyOf": {"a": 1}, "type": "string"},
+        {"enum": {"a": 1}, "type": "string"},
+        {"$ref": 5, "type": "string"},
+        {"exclusiveMinimum": [], "type": "integer"},
+    ],
+)
+def test_a_schema_that_is_none_makes_nothing_raise(schema: dict[str, Any]) -> None:
+    of(schema)
+    strict(cleaned(schema))
+
+
+def test_of_alternatives_for_the_whole_input_only_what_all_demand_is_demanded() -> None:
+    """Else the model would have to give the arguments of both."""
+    text = {"type": "string"}
+    found = cleaned({
+        "anyOf": [
+            {"type": "object", "properties": {"a": text, "c": text}, "required": ["a", "c"]},
+            {"type": "object", "properties": {"b": text, "c": text}, "required": ["c", "b"]},
+        ]
+    })  # fmt: skip
+    assert found == {
+        "type": "object",
+        "properties": {"a": text, "b": text, "c": text},
+        "required": ["c"],
+    }
+
+
+def test_all_of_inside_of_all_of_is_merged_too() -> None:
+    """As inheritance over two steps is written."""
+    text = {"type": "string"}
+    definitions = {
+        "base": {"properties": {"a": text}, "required": ["a"]},
+        "middle": {"allOf": [{"$ref": "#/$defs/base"}, {"properties": {"b": text}}]},
+    }
+    own = {"type": "object", "properties": {"c": text}, "required": ["c"]}
+    found = cleaned({"allOf": [{"$ref": "#/$defs/middle"}, own], "$defs": definitions})
+    assert found == {
+        "type": "object",
+        "properties": {"a": text, "b": text, "c": text},
+        "required": ["a", "c"],
+    }
+
+
+def test_all_of_that_holds_itself_ends_somewhere() -> None:
+    loop = {"allOf": [{"$ref": "#/$defs/loop"}, {"properties": {"a": {"$ref": "#/$defs/loop"}}}]}
+    strict(cleaned({"$ref": "#/$defs/loop", "$defs": {"loop": loop}}))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([None], {"type": "string"}),
+        ([""], {"type": "string"}),
+        (["", "asc", None, "asc", "desc"], {"type": "string", "enum": ["asc", "desc"]}),
+        ([1, "1", 1.5], {"type": "string", "enum": ["1", "1.5"]}),
+    ],
+)
+def test_an_enumeration_has_no_empty_word_and_none_twice(values: list[Any], expected: Any) -> None:
+    """Gemini refuses the whole request for an empty one."""
+    assert of({"enum": values}) == expected
 
 
 def test_references_that_multiply_are_followed_within_bounds() -> None:
