@@ -151,7 +151,6 @@ def test_a_key_that_somebody_removed_does_not_come_back() -> None:
     made = point("f", b'{"env": {"ANTHROPIC_BASE_URL": "http://old.test"}}', {BASE_URL: URL})
     assert release(b'{"env": {}}', made.record) == b'{"env": {}}'
     assert release(b"{}", made.record) == b"{}"
-    assert release(b'{"a": 1, "env": {}}', made.record) == b'{"a": 1, "env": {}}'
     assert release(None, made.record) is None
 
 
@@ -313,3 +312,4 @@ def test_a_document_without_env_that_others_emptied_stays_as_they_left_it() -> N
     made = point("f", b'{"a": 1}', {BASE_URL: URL})
     assert release(b'{"a": 1}', made.record) == b'{"a": 1}'
     assert release(b"{}", made.record) == b"{}"
+    assert release(b'{"a": 1, "env": {}}', made.record) == b'{"a": 1, "env": {}}'
