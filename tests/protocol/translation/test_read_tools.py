@@ -52,7 +52,10 @@ def test_a_deferred_tool_is_seen_from_where_a_result_refers_to_it(
         ({}, "tools: must be an array"),
         ([5], r"tools\[0\]: must be an object"),
         ([{}], r"tools\[0\].name: must be a string"),
-        ([BASH, {"name": "Bad", "input_schema": []}], r"tools\[1\].input_schema: must be an object"),
+        (
+            [BASH, {"name": "Bad", "input_schema": []}],
+            r"tools\[1\].input_schema: must be an object",
+        ),
         ([BASH, BASH], r"tools\[1\].name: 'Bash' is there twice"),
         ([{"name": "web_search", "type": "web_search_20250305"}], "web_search_20250305"),
     ],
