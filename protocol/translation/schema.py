@@ -137,7 +137,7 @@ def _of_kind(found: Json, schema: Json, kind: str, at: _Place) -> None:
         for key in ("minimum", "maximum", "default"):
             found.pop(key, None)
     if kind == "array":
-        found["items"] = _clean(schema.get("items") or {"type": "string"}, at.below())
+        found["items"] = _clean(schema.get("items") or {}, at.below())
     if kind == "object":
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
@@ -161,8 +161,7 @@ def _limits(found: Json, schema: Json, kind: str) -> None:
 
 
 def _all_of(schema: Json, at: _Place) -> Json:
-    own = {key: value for key, value in schema.items() if key != "allOf"}
-    return _merged([*(_part(part, at.below()) for part in schema["allOf"]), own])
+    return _merged([*(_part(part, at.below()) for part in schema["allOf"]), schema])
 
 
 def _part(part: Any, at: _Place) -> Json:

@@ -125,6 +125,7 @@ def of(schema: dict[str, Any]) -> dict[str, Any]:
             },
         ),
         ({"anyOf": [], "type": "integer"}, {"type": "integer"}),
+        ({"anyOf": {"a": 1}, "type": "integer"}, {"type": "integer"}),
         ({}, {"type": "string"}),
     ],
 )
@@ -298,6 +299,7 @@ def test_every_schema_becomes_one_that_is_taken(schema: dict[str, Any]) -> None:
         {"type": "string", "format": []},
         {"type": [{}, "string"]},
         {"type": "object", "properties": []},
+        {"allOf": ["x", {"properties": {"b": {}}}]},
         {"anyOf": {"a": 1}, "type": "string"},
         {"enum": {"a": 1}, "type": "string"},
         {"$ref": 5, "type": "string"},
