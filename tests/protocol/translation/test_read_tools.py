@@ -49,7 +49,7 @@ def test_a_deferred_tool_is_seen_from_where_a_result_refers_to_it(
 @pytest.mark.parametrize(
     ("tools", "said"),
     [
-        ({}, "tools: must be an array"),
+        ({}, "^tools: must be an array"),
         ([5], r"tools\[0\]: must be an object"),
         ([{}], r"tools\[0\].name: must be a string"),
         (
