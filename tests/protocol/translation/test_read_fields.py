@@ -176,6 +176,7 @@ IMAGE = source("image", type="base64", media_type="image/png", data="AA")
         ([source("document", type="base64", data="A")], "messages[0].content[0].source.media_type: must"),
         ([source("document", type="base64", media_type="x")], "messages[0].content[0].source.data: must"),
         ([source("document", type="content", content=[IMAGE])], "messages[0].content[0].source: a document made of images"),
+        ([source("document", type="content", content=[*TEXT, IMAGE])], "messages[0].content[0].source: a document made"),
         ([source("document", type="content", content=[{"type": "x"}])],
          "messages[0].content[0].source.content[0]: a block of type 'x'"),
         ([{"type": "document"}], "messages[0].content[0].source: must be an object"),
@@ -222,9 +223,16 @@ def test_the_same_call_twice_in_one_turn_is_refused() -> None:
         said({"role": "assistant", "content": [CALL, CALL]})
 
 
-@pytest.mark.parametrize("kind", ["tool_addition", "tool_removal", "image"])
-def test_a_system_message_is_words_alone(kind: str) -> None:
-    with pytest.raises(Untranslatable, match="messages"):
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("tool_addition", "tools cannot be added or removed in mid-conversation here"),
+        ("tool_removal", "tools cannot be added or removed in mid-conversation here"),
+        ("image", "a block of type 'image' is not text"),
+    ],
+)
+def test_a_system_message_is_words_alone(kind: str, told: str) -> None:
+    with pytest.raises(Untranslatable, match=told):
         said({"role": "system", "content": [{"type": kind}]})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from protocol.translation.conversation import Conversation
 from protocol.translation.read_anthropic import read_request
 from protocol.translation.refusal import Untranslatable
 from protocol.translation.to_gemini import UNSIGNED, write_request
@@ -41,7 +42,7 @@ def test_a_call_and_its_result() -> None:
             "parts": [
                 {
                     "functionCall": {"name": "Bash", "args": {"command": "ls"}},
-                    "thoughtSignature": UNSIGNED,
+                    "thoughtSignature": "skip_thought_signature_validator",
                 }
             ],
         },
@@ -59,8 +60,9 @@ def test_a_signature_goes_back_with_its_call() -> None:
 
 
 def test_models_before_3_want_no_signature() -> None:
-    contents = sent("gemini-2.5-pro", messages=turn({"content": "x"}))["contents"]
-    assert "thoughtSignature" not in contents[1]["parts"][0]
+    for model in ("gemini-2.5-pro", "gemini-1.5-pro"):
+        contents = sent(model, messages=turn({"content": "x"}))["contents"]
+        assert "thoughtSignature" not in contents[1]["parts"][0]
 
 
 def test_a_failed_tool_is_an_error_in_the_response() -> None:
@@ -158,6 +160,19 @@ def test_who_wants_no_thinking_gets_the_least_and_none_of_it_shown() -> None:
     assert "thinkingConfig" not in sent("gemini-1.5-pro", **asked)["generationConfig"]
 
 
+def test_the_least_effort_above_none_has_its_words_too() -> None:
+    asked = Conversation("m", effort="minimal")
+    (newer, older) = (write_request(asked, model) for model in ("gemini-3-pro", "gemini-2.5-pro"))
+    assert newer["generationConfig"]["thinkingConfig"]["thinkingLevel"] == "MINIMAL"
+    assert older["generationConfig"]["thinkingConfig"]["thinkingBudget"] == 512
+
+
+@pytest.mark.parametrize(("asked", "told"), [(65_537, 65_536), (65_536, 65_536), (1, 1)])
+def test_no_answer_is_longer_than_the_longest(asked: int, told: int) -> None:
+    assert sent(max_tokens=asked)["generationConfig"] == {"maxOutputTokens": told}
+    assert "generationConfig" not in sent(max_tokens=None)
+
+
 def test_sampling_has_its_words() -> None:
     generation = sent(temperature=0, top_p=0.25, top_k=4, stop_sequences=list("abcde"))
     assert generation["generationConfig"] == {
@@ -167,7 +182,7 @@ def test_sampling_has_its_words() -> None:
         "topK": 4,
         "stopSequences": ["a", "b", "c", "d", "e"],
     }
-    with pytest.raises(Untranslatable, match="stop_sequences: this provider takes at most 5"):
+    with pytest.raises(Untranslatable, match=r"^stop_sequences: this provider takes at most 5"):
         sent(stop_sequences=list("abcdef"))
 
 
@@ -189,7 +204,8 @@ def test_a_tool_is_declared_by_its_fitting_name() -> None:
 
 
 def test_a_choice_of_a_tool_that_is_not_there_is_refused() -> None:
-    with pytest.raises(Untranslatable, match="there is no tool 'Read'"):
+    assert sent(tools=[BASH, {"name": "Read"}], tool_choice={"type": "tool", "name": "Read"})
+    with pytest.raises(Untranslatable, match=r"^tool_choice\.name: there is no tool 'Read'"):
         sent(tools=[BASH], tool_choice={"type": "tool", "name": "Read"})
 
 
