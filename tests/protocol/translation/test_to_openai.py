@@ -147,6 +147,18 @@ def test_an_image_from_a_tool_moves_to_the_user_s_message() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([{"type": "text", "text": "see"}, PNG], "see"),
+        ([{"type": "text", "text": ""}, PNG], "(see the next message)"),
+        ([], ""),
+    ],
+)
+def test_the_words_of_a_tool_stay_with_its_result(content: list[Any], words: str) -> None:
+    assert sent(messages=turn({"content": content}))["messages"][2]["content"] == words
+
+
 def test_a_system_message_in_mid_conversation_is_folded_where_only_the_first_may_be_one() -> None:
     said = [{"role": "user", "content": "hi"}, {"role": "system", "content": "be brief"}]
     assert sent(messages=said, system="first")["messages"] == [
