@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 
 _HALF = re.compile(rb"\\u([dD][89a-fA-F][0-9a-fA-F]{2})")
-_PRIVATE = range(0xE000, 0xF900)
-"""Characters that mean nothing by themselves: one that a document does not have marks the places."""
+_PRIVATE = range(0xE000, 0xE010)
+"""Characters that mean nothing by themselves: one that a document does not have marks the places.
+One that has all of them is edited as it is."""
 
 
 def edited(document: bytes, edit: Callable[[bytes], bytes]) -> bytes:

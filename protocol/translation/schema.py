@@ -93,8 +93,11 @@ def _clean(schema: Any, at: _Place) -> Json:
         return _clean({**_resolve(reference, at.root), **rest}, at.below(reference))
     if isinstance(schema.get("allOf"), list):
         schema = _all_of(schema, at)
-    found: Json = {key: schema[key] for key in _COPIED if key in schema}
     branches = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(branches, list) and _mapping(schema.get("properties")):
+        # Beside properties they say which of them go together: that is for the client to check.
+        schema, branches = _with_properties_of(branches, schema, at), None
+    found: Json = {key: schema[key] for key in _COPIED if key in schema}
     kinds = schema.get("type")
     kinds = list(kinds) if isinstance(kinds, list) else [kinds]
     nullable = "null" in kinds or schema.get("nullable") is True
@@ -108,6 +111,11 @@ def _clean(schema: Any, at: _Place) -> Json:
     if nullable:
         found["nullable"] = True
     return found
+
+
+def _with_properties_of(branches: list[Any], schema: Json, at: _Place) -> Json:
+    theirs = _merged([_part(branch, at.below()) for branch in branches])
+    return {**schema, "properties": {**_mapping(theirs.get("properties")), **schema["properties"]}}
 
 
 def _any_of(found: Json, branches: list[Any], at: _Place) -> bool:

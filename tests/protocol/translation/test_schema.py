@@ -327,6 +327,25 @@ def test_of_alternatives_for_the_whole_input_only_what_all_demand_is_demanded() 
     }
 
 
+@pytest.mark.parametrize("word", ["anyOf", "oneOf"])
+def test_alternatives_beside_properties_leave_the_properties_there(word: str) -> None:
+    """As "a url or a path" is often written: which of them go together, the client checks."""
+    text = {"type": "string"}
+    schema = {
+        "type": "object",
+        "properties": {"url": text, "path": text, "depth": {"type": "integer"}},
+        "required": ["depth"],
+        word: [{"required": ["url"]}, {"$ref": "#/$defs/other"}, "x"],
+        "$defs": {"other": {"required": ["more"], "properties": {"more": text, "url": {}}}},
+    }
+    expected = {
+        "type": "object",
+        "properties": {"more": text, "url": text, "path": text, "depth": {"type": "integer"}},
+        "required": ["depth"],
+    }
+    assert cleaned(schema) == expected
+
+
 def test_all_of_inside_of_all_of_is_merged_too() -> None:
     """As inheritance over two steps is written."""
     text = {"type": "string"}
