@@ -78,6 +78,10 @@ def render(measured: Results, reasons: Explained) -> str:
         if told:
             lines += [f"### {name}", "", *told, ""]
     lines += ["## Survivors that are not", ""]
+    if not any(
+        set(one["survivors"]) - set(reasons.get(name, {})) for name, one in measured.items()
+    ):
+        lines += ["None.", ""]
     for name, result in sorted(measured.items()):
         open_ones = [one for one in result["survivors"] if one not in reasons.get(name, {})]
         if open_ones:
