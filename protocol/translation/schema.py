@@ -126,6 +126,8 @@ def _any_of(found: Json, branches: list[Any], at: _Place) -> bool:
         found.update({**clean[0], **found})
     elif clean:
         found["anyOf"] = clean
+    else:
+        found["type"] = "string"  # nothing but null
     return len(real) < len(branches)
 
 

@@ -124,6 +124,7 @@ def of(schema: dict[str, Any]) -> dict[str, Any]:
                 "anyOf": [{"type": "string", "maximum": 3}, {"type": "integer", "maximum": 3}],
             },
         ),
+        ({"anyOf": [{"type": "null"}]}, {"type": "string", "nullable": True}),
         ({"anyOf": [], "type": "integer"}, {"type": "integer"}),
         ({"anyOf": {"a": 1}, "type": "integer"}, {"type": "integer"}),
         ({}, {"type": "string"}),
