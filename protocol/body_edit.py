@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from protocol.cut_characters import edited
 from protocol.peek import read_json
-from protocol.translation.read_anthropic import ATTRIBUTION
+from protocol.translation.read_anthropic import ATTRIBUTION, IDENTITY
 
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder()
@@ -36,27 +37,40 @@ def with_model(body: bytes, model: str) -> bytes:
     return msgspec.json.encode({**fields, "model": msgspec.Raw(after)})
 
 
-def without_attribution(body: bytes) -> bytes:
-    """`body` without the block in which Claude Code tells Anthropic about itself (`wire.md` A6)."""
-    if ATTRIBUTION.encode() not in body:
-        return body
+def without_identity(body: bytes) -> bytes:
+    """`body` without what says who the client is: the block in which Claude Code tells Anthropic
+    about itself, and the fields that name user, device, session and payer (`wire.md` A6, B4).
+
+    `body` itself when there is nothing of the kind, or when it cannot be read.
+    """
+    return edited(body, _without_identity)
+
+
+def _without_identity(body: bytes) -> bytes:
     fields = _fields(body)
-    if fields is None or "system" not in fields:
+    if fields is None:
         return body
-    system = msgspec.json.decode(fields["system"])
+    kept: dict[str, msgspec.Raw] = {}
+    for name, given in fields.items():
+        value = _without_attribution(given) if name == "system" else given
+        if value is not None and name not in IDENTITY:
+            kept[name] = value
+    if all(kept.get(name) is given for name, given in fields.items()):
+        return body
+    return msgspec.json.encode(kept)
+
+
+def _without_attribution(given: msgspec.Raw) -> msgspec.Raw | None:
+    """`given` itself when there is none in it; None when there is nothing else."""
+    system = read_json(_value, bytes(given))
     if _attributes(system):
-        del fields["system"]
-        return msgspec.json.encode(fields)
+        return None
     if not isinstance(system, list):
-        return body
-    kept = [block for block in system if not _attributes(_text(block))]
-    if len(kept) == len(system):
-        return body
-    if kept:
-        fields["system"] = msgspec.Raw(msgspec.json.encode(kept))
-    else:
-        del fields["system"]
-    return msgspec.json.encode(fields)
+        return given
+    others = [block for block in system if not _attributes(_text(block))]
+    if len(others) == len(system):
+        return given
+    return msgspec.Raw(msgspec.json.encode(others)) if others else None
 
 
 def _fields(body: bytes) -> dict[str, msgspec.Raw] | None:

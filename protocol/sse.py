@@ -37,7 +37,6 @@ class EventScanner:
     def __init__(self, bytes_max: int | None = None) -> None:
         self._bytes_max = EVENT_BYTES_MAX if bytes_max is None else bytes_max
         self._line = bytearray()
-        self._line_cut = False
         self._name = b""
         self._data: list[bytes] = []
         self._has_data = False
@@ -65,13 +64,11 @@ class EventScanner:
 
     def _extend(self, part: bytes) -> None:
         room = max(self._bytes_max - self._kept, SHORT_LINE_BYTES) - len(self._line)
-        self._line_cut = self._line_cut or len(part) > room
         self._line += part[:room]
 
     def _end_line(self) -> Event | None:
-        line, cut = bytes(self._line), self._line_cut
+        line = bytes(self._line)
         self._line.clear()
-        self._line_cut = False
         if self._first_line:
             line = line.removeprefix(b"\xef\xbb\xbf")
             self._first_line = False
@@ -82,11 +79,12 @@ class EventScanner:
         if field == b"event":
             self._name = value[:SHORT_LINE_BYTES]
         elif field == b"data":
-            self._add_data(value, len(line) + 1 if not cut else self._bytes_max + 1)
+            self._add_data(value, len(line) + 1)
         return None
 
     def _add_data(self, value: bytes, size: int) -> None:
-        """`size` counts the line with its end: a line of no data is not free of memory."""
+        """`size` counts the line with its end: a line of no data is not free of memory, and one
+        that was cut at the limit is past it."""
         self._has_data = True
         self._kept += size
         if self._kept > self._bytes_max:

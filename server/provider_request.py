@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from protocol.body_edit import with_model, without_attribution
+from protocol.body_edit import with_model, without_identity
 from protocol.config.model import Provider
 from protocol.peek import read_json
 from protocol.sse import Event
@@ -123,7 +123,7 @@ def same_dialect(provider: Provider, model: str, body: bytes, *, stream: bool) -
 
 def for_compatible(provider: Provider, model: str, body: bytes) -> bytes:
     """A body for an Anthropic-compatible provider."""
-    return without_foreign_state(without_attribution(with_model(body, model)), provider.name)
+    return without_foreign_state(without_identity(with_model(body, model)), provider.name)
 
 
 def document_of(body: bytes) -> Json:

@@ -12,14 +12,9 @@ from protocol.translation.whole_object import WholeObject
 from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
 
-STOP_REASONS = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "function_call": "tool_use",
-    "content_filter": "refusal",
-}
-"""An unknown reason ends the turn, as clients take unknown ones of Anthropic's (`wire.md` A17)."""
+STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
+"""Every other reason, an unknown one too, ends the turn (`wire.md` A17): several servers say "stop"
+after a call, and a client that goes by the reason would not run it."""
 
 _DONE = b"[DONE]"
 
@@ -123,11 +118,7 @@ class OpenAIStream(ProviderStream):
     def _stop_reason(self, finish: str) -> str:
         if self._refused:
             return "refusal"
-        reason = STOP_REASONS.get(finish, "end_turn")
-        if reason not in ("tool_use", "end_turn"):
-            return reason
-        # Several servers say "stop" after a call; a client that goes by the reason would not run it.
-        return "tool_use" if self._calls else "end_turn"
+        return STOP_REASONS.get(finish) or ("tool_use" if self._calls else "end_turn")
 
 
 class _Call:

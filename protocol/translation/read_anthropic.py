@@ -40,20 +40,26 @@ from protocol.translation.refusal import (
 ATTRIBUTION = "x-anthropic-billing-header:"
 """How the client's attribution block begins (`wire.md` A6). It is for Anthropic alone."""
 
-DROPPED = frozenset(
+IDENTITY = frozenset(
     {
-        "metadata",  # names the user and the device: nobody else's business
+        "metadata",  # the user, the device and the session
+        "user_profile_id",
+        "workspace_id",
+        "billing_policy",
+        "fallback_credit_token",
+    }
+)
+"""Fields that say who the client is to Anthropic, and who pays: nobody else's business."""
+
+DROPPED = IDENTITY | frozenset(
+    {
         "context_management",  # what it clears is not sent here at all
         "cache_control",
         "service_tier",
         "speed",
         "inference_geo",
         "diagnostics",
-        "billing_policy",
-        "fallback_credit_token",
         "fallbacks",
-        "user_profile_id",
-        "workspace_id",
         "betas",
         "compaction",
     }

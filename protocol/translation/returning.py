@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.cut_characters import edited
 from protocol.translation.foreign_state import SIGNED, signer, unsigned
 from protocol.translation.read_content import FOREIGN_STATE
 
@@ -32,6 +33,10 @@ def without_foreign_state(body: bytes, provider: str = "") -> bytes:
     """
     if not any(mark in body for mark in _MARKS):
         return body
+    return edited(body, lambda readable: _without_foreign_state(readable, provider))
+
+
+def _without_foreign_state(body: bytes, provider: str) -> bytes:
     try:
         request = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         messages = msgspec.json.decode(request["messages"], type=list[msgspec.Raw])

@@ -67,9 +67,18 @@ def cleaned(schema: Json) -> Json:
     found.pop("nullable", None)
     if found.get("type") != "object":
         # `anyOf` at the top, or no object at all: no target takes a call without named arguments.
-        merged = _merged(found.get("anyOf", ()))
-        kept = ("description", "properties", "required")
+        branches = found.get("anyOf", [])
+        merged = _merged(branches)
+        kept = ("description", "properties")
         found = {"type": "object", **{key: merged[key] for key in kept if key in merged}}
+        # Who takes one of several demands only what each of them does.
+        common = [
+            name
+            for name in merged.get("required", ())
+            if all(name in branch.get("required", ()) for branch in branches)
+        ]
+        if common:
+            found["required"] = common
     return found
 
 
@@ -84,8 +93,11 @@ def _clean(schema: Any, at: _Place) -> Json:
         return _clean({**_resolve(reference, at.root), **rest}, at.below(reference))
     if isinstance(schema.get("allOf"), list):
         schema = _all_of(schema, at)
-    found: Json = {key: schema[key] for key in _COPIED if key in schema}
     branches = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(branches, list) and _mapping(schema.get("properties")):
+        # Beside properties they say which of them go together: that is for the client to check.
+        schema, branches = _with_properties_of(branches, schema, at), None
+    found: Json = {key: schema[key] for key in _COPIED if key in schema}
     kinds = schema.get("type")
     kinds = list(kinds) if isinstance(kinds, list) else [kinds]
     nullable = "null" in kinds or schema.get("nullable") is True
@@ -101,6 +113,11 @@ def _clean(schema: Any, at: _Place) -> Json:
     return found
 
 
+def _with_properties_of(branches: list[Any], schema: Json, at: _Place) -> Json:
+    theirs = _merged([_part(branch, at.below()) for branch in branches])
+    return {**schema, "properties": {**_mapping(theirs.get("properties")), **schema["properties"]}}
+
+
 def _any_of(found: Json, branches: list[Any], at: _Place) -> bool:
     """Fills `found`; gives whether null was one of the branches."""
     real = [b for b in branches if not (isinstance(b, dict) and b.get("type") == "null")]
@@ -109,23 +126,28 @@ def _any_of(found: Json, branches: list[Any], at: _Place) -> bool:
         found.update({**clean[0], **found})
     elif clean:
         found["anyOf"] = clean
+    else:
+        found["type"] = "string"  # nothing but null
     return len(real) < len(branches)
 
 
 def _of_kind(found: Json, schema: Json, kind: str, at: _Place) -> None:
     found["type"] = kind
-    if schema.get("format") in _FORMATS.get(kind, ()):
-        found["format"] = schema["format"]
+    format_ = schema.get("format")
+    if isinstance(format_, str) and format_ in _FORMATS.get(kind, ()):
+        found["format"] = format_
     _limits(found, schema, kind)
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(values, list) and values and kind not in ("object", "array"):
         # Enumerations are strings there; a client that wanted a number reads it from the string.
-        found["enum"] = [_word(value) for value in values if value is not None]
+        words = [_word(value) for value in values if value not in (None, "")]
         found["type"] = "string"
+        if words:
+            found["enum"] = list(dict.fromkeys(words))
         for key in ("minimum", "maximum", "default"):
             found.pop(key, None)
     if kind == "array":
-        found["items"] = _clean(schema.get("items") or {"type": "string"}, at.below())
+        found["items"] = _clean(schema.get("items") or {}, at.below())
     if kind == "object":
         properties = schema.get("properties")
         properties = properties if isinstance(properties, dict) else {}
@@ -133,12 +155,9 @@ def _of_kind(found: Json, schema: Json, kind: str, at: _Place) -> None:
             found["properties"] = {
                 name: _clean(value, at.below()) for name, value in properties.items()
             }
-        required = schema.get("required")
-        known = (
-            [name for name in required if name in properties] if isinstance(required, list) else []
-        )
-        if known:
-            found["required"] = known
+        required = [name for name in _names(schema.get("required")) if name in properties]
+        if required:
+            found["required"] = required
 
 
 def _limits(found: Json, schema: Json, kind: str) -> None:
@@ -152,26 +171,28 @@ def _limits(found: Json, schema: Json, kind: str) -> None:
 
 
 def _all_of(schema: Json, at: _Place) -> Json:
-    parts = [part for part in schema["allOf"] if isinstance(part, dict)]
-    resolved = [_resolved(part, at) for part in parts]
-    own = {key: value for key, value in schema.items() if key != "allOf"}
-    return _merged([*resolved, own])
+    return _merged([*(_part(part, at.below()) for part in schema["allOf"]), schema])
 
 
-def _resolved(part: Json, at: _Place) -> Json:
-    for _ in range(DEPTH_MAX - min(at.depth, DEPTH_MAX)):
-        if not isinstance(part.get("$ref"), str):
-            break
-        part = {**_resolve(part["$ref"], at.root), **{k: v for k, v in part.items() if k != "$ref"}}
-    return part
+def _part(part: Any, at: _Place) -> Json:
+    """One of `allOf`, as it is written out, with the references and parts inside of it."""
+    if not isinstance(part, dict) or at.ends_here():
+        return {}
+    reference = part.get("$ref")
+    if isinstance(reference, str):
+        rest = {key: value for key, value in part.items() if key != "$ref"}
+        if reference in at.inside:
+            return rest
+        return _part({**_resolve(reference, at.root), **rest}, at.below(reference))
+    return _all_of(part, at) if isinstance(part.get("allOf"), list) else part
 
 
 def _merged(parts: Any) -> Json:
     """All of `parts` at once: properties and demands together, else the last word holds."""
     merged: Json = {}
     for part in parts:
-        properties = {**merged.get("properties", {}), **_mapping(part.get("properties"))}
-        required = [*merged.get("required", []), *_sequence(part.get("required"))]
+        properties = {**_mapping(merged.get("properties")), **_mapping(part.get("properties"))}
+        required = [*_names(merged.get("required")), *_names(part.get("required"))]
         merged.update(part)
         if properties:
             merged["properties"] = properties
@@ -188,6 +209,10 @@ def _sequence(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _names(value: Any) -> list[str]:
+    return [name for name in _sequence(value) if isinstance(name, str)]
+
+
 def _bare(schema: Json) -> Json:
     return {key: value for key, value in schema.items() if key not in ("description", "title")}
 
@@ -198,10 +223,8 @@ def _guess(schema: Json) -> str:
         return "object"
     if "items" in schema:
         return "array"
-    values = [schema["const"]] if "const" in schema else _sequence(schema.get("enum"))
-    if values and all(isinstance(value, bool) for value in values):
-        return "boolean"
-    return "string" if values or not schema.get("additionalProperties") else "object"
+    words = "const" in schema or "enum" in schema
+    return "object" if schema.get("additionalProperties") and not words else "string"
 
 
 def _resolve(reference: str, root: Json) -> Json:

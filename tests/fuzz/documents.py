@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from protocol import client_lease, credentials_file, oauth, quota_file, token_file
-from protocol.body_edit import with_model, without_attribution
+from protocol.body_edit import with_model, without_identity
 from protocol.config import Config, ConfigInvalid, decode, environment_overlay, restart_needed
 from protocol.held_stream import error_event
 from protocol.login import CredentialFileInvalid
@@ -127,7 +127,7 @@ def requests(data: bytes) -> None:
         assert peek(edited).stream == asked.stream
     elif asked.model is not None and asked.model != "other-model":
         assert read_json(_object, rest) is None, "a body that can be read is edited"
-    without_attribution(rest)
+    without_identity(rest)
     without_foreign_state(rest)
     asked_for = read_json(_object, rest)
     if asked_for is None:

@@ -17,9 +17,14 @@ Results = dict[str, dict[str, Any]]
 Explained = dict[str, dict[str, str]]
 
 DECISIONS = (
-    "account", "benches", "client_judgement", "client_plan", "credentials", "dispatch", "egress", "hops", "keeping",
-    "limits_evidence", "pointing", "ramp", "redirect", "request", "routing", "strategies",
-    "verdict", "waiting",
+    "account", "benches", "body_edit", "client_judgement", "client_plan", "credentials",
+    "cut_characters", "dispatch", "egress", "eligibility", "event_picker", "forecast", "gate",
+    "headers", "hops", "inbound_keys", "keeping", "key_file", "key_limits", "limits_evidence", "peek",
+    "pointing", "prices", "probing", "quota", "ramp", "redirect", "refreshing", "request", "routing",
+    "settings", "sse", "strategies", "token_file", "translation/from_gemini", "translation/from_openai",
+    "translation/provider_error", "translation/quirks", "translation/read_content",
+    "translation/read_tools", "translation/refusal", "translation/returning", "translation/schema",
+    "translation/to_gemini", "translation/to_openai", "translation/tool_names", "verdict", "waiting",
 )  # fmt: skip
 """Modules that decide: of these every survivor is killed or explained."""
 
@@ -73,6 +78,10 @@ def render(measured: Results, reasons: Explained) -> str:
         if told:
             lines += [f"### {name}", "", *told, ""]
     lines += ["## Survivors that are not", ""]
+    if not any(
+        set(one["survivors"]) - set(reasons.get(name, {})) for name, one in measured.items()
+    ):
+        lines += ["None.", ""]
     for name, result in sorted(measured.items()):
         open_ones = [one for one in result["survivors"] if one not in reasons.get(name, {})]
         if open_ones:

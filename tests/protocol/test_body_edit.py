@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.body_edit import with_model, without_attribution
+from protocol.body_edit import with_model, without_identity
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -53,7 +53,14 @@ def test_whatever_else_is_in_a_body_means_the_same(
 @given(st.binary())
 def test_no_bytes_make_it_raise(body: bytes) -> None:
     with_model(body, "x")
-    without_attribution(body)
+    without_identity(body)
+
+
+@pytest.mark.parametrize("spoilt", [b'"\xff"', b'"\xed\xa0\x80"', b"[" * 9000 + b"]" * 9000])
+def test_a_system_prompt_that_cannot_be_read_leaves_the_body_as_it_is(spoilt: bytes) -> None:
+    """The upstream's own error is the one that a client understands."""
+    body = b'{"system":["x-anthropic-billing-header: cc",' + spoilt + b"]}"
+    assert without_identity(body) == body
 
 
 ATTRIBUTION = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cch=ab"}
@@ -64,6 +71,7 @@ OTHER = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemer
     ("system", "left"),
     [
         ([ATTRIBUTION, OTHER], [OTHER]),
+        ([ATTRIBUTION, OTHER, "loose words"], [OTHER, "loose words"]),
         ([ATTRIBUTION], None),
         (ATTRIBUTION["text"], None),
         ([OTHER], [OTHER]),
@@ -73,7 +81,7 @@ OTHER = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemer
 )
 def test_the_clients_word_on_itself_is_taken_out(system: object, left: object) -> None:
     body = json.dumps({"system": system, "messages": [{"content": ATTRIBUTION["text"]}]}).encode()
-    edited = without_attribution(body)
+    edited = without_identity(body)
     if left is ...:
         left = system
     wanted = {"messages": [{"content": ATTRIBUTION["text"]}]}
@@ -84,11 +92,34 @@ def test_the_clients_word_on_itself_is_taken_out(system: object, left: object) -
         assert edited == body
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["metadata", "user_profile_id", "workspace_id", "billing_policy", "fallback_credit_token"],
+)
+def test_a_field_that_names_the_client_or_its_payer_is_taken_out(field: str) -> None:
+    body = b'{"z": 1.50, "%s": {"user_id": "u"}, "messages": [{"%s": "\\u00e9"}]}' % (
+        (field.encode(),) * 2
+    )
+    assert without_identity(body) == b'{"z":1.50,"messages":[{"%s": "\\u00e9"}]}' % field.encode()
+
+
+def test_it_is_taken_out_whatever_else_is_in_the_body() -> None:
+    written_otherwise = b'{"met\\u0061data":{},"system":"x-anthropic\\u002dbilling-header: cc"}'
+    assert without_identity(written_otherwise) == b"{}"
+    half = b'{"metadata":{},"messages":["\\ud83d"]}'
+    assert without_identity(half) == b'{"messages":["\\ud83d"]}'
+
+
+def test_a_body_that_says_nothing_of_the_client_is_the_same_bytes() -> None:
+    for body in (b'{ "messages" : [1.0, "\\ud83d", {"metadata":1}], "system":[] }', b"[]", b"{"):
+        assert without_identity(body) is body
+
+
 def test_two_turns_have_the_same_beginning() -> None:
     """So that the provider's prompt cache works, whatever the client says about itself."""
     bodies = []
     for stamp, turns in (("cch=1", ["a"]), ("cch=2", ["a", "b"])):
         system = [{"type": "text", "text": f"x-anthropic-billing-header: {stamp}"}, OTHER]
         body = json.dumps({"system": system, "messages": turns}).encode()
-        bodies.append(without_attribution(body))
+        bodies.append(without_identity(body))
     assert bodies[1].startswith(bodies[0][: -len(b"]}")])

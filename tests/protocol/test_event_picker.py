@@ -86,6 +86,33 @@ def line_by_line(whole: bytes) -> list[Event]:
     return pick(*(whole[at : at + 1] for at in range(len(whole))))
 
 
+def test_a_name_that_is_open_takes_the_rows_behind_it_as_its_own() -> None:
+    """What could be stepped over between events cannot within one."""
+    row = b"event: delta\ndata: 1\n\n"
+    start = b"event: start\ndata: 2\n\n"
+    assert pick(b"event: stop\n", row + start) == [Event("start", b"2")]
+    assert pick(b"data: 0\n", row + start) == [Event("start", b"2")]
+    assert pick(b"event: start\ndata: ", row + start) == [
+        Event("start", b"event: delta\n1"),
+        Event("start", b"2"),
+    ]
+
+
+def test_a_byte_order_mark_is_one_at_the_very_beginning_alone() -> None:
+    assert pick(b"\xef\xbb\xbfevent: stop\ndata: 1\n\n") == [Event("stop", b"1")]
+    assert pick(b"\n\xef\xbb\xbfevent: stop\ndata: 1\n\n") == [Event("", b"1")]
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_as_much_as_is_kept_of_one_event_is_kept_of_each(pieces: int) -> None:
+    full = b"event: stop\ndata:" + b"x" * (PICKED_BYTES_MAX - 5)
+    more = full + b"x"
+    chunks = [full, b"\n\n", full, b"\n\n", more, b"\n\n"]
+    if pieces == 1:
+        chunks = [b"".join(chunks)]
+    assert [len(event.data) for event in pick(*chunks)] == [PICKED_BYTES_MAX - 5] * 2 + [0]
+
+
 @pytest.mark.promise("U5")
 @given(st.lists(st.binary() | st.sampled_from([b"event", b": ", b"\r", b"\n", b"data", b"stop"])))
 def test_no_bytes_make_it_raise_and_cutting_them_changes_nothing(chunks: list[bytes]) -> None:
@@ -106,6 +133,20 @@ def test_an_event_that_is_too_large_is_told_by_its_name_only(size: int) -> None:
 def test_many_lines_of_one_event_are_bounded_too() -> None:
     lines = b"data: " + b"y" * 1000 + b"\n"
     assert pick(b"event: stop\n", lines * 300, b"\n") == [Event("stop", b"")]
+
+
+@pytest.mark.promise("U5")
+def test_the_data_of_what_is_skipped_takes_no_memory() -> None:
+    picker = EventPicker(NAMES)
+    picker.feed(b"event: delta\n")
+    lines = (b"data: " + b"y" * 1000 + b"\n") * 100
+    tracemalloc.start()
+    try:
+        picker.feed(lines)
+        kept, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 16 * 1024
 
 
 @pytest.mark.promise("U5")

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from protocol.accounts import AccountSpec, AccountState
 from protocol.forecast import (
-    EVIDENCE_SECONDS,
     HOUR,
     STEPS_MAX,
     Forecast,
@@ -64,8 +63,8 @@ def test_nothing_used_lasts() -> None:
 
 def test_what_was_watched_only_for_moments_says_nothing() -> None:
     history = seen((0, 0.1), (60, 0.2))
-    assert forecast("5h", history, EVIDENCE_SECONDS - 1) is None
-    assert forecast("5h", history, EVIDENCE_SECONDS) is not None
+    assert forecast("5h", history, 299) is None
+    assert forecast("5h", history, 300) is not None
 
 
 def test_a_clock_that_was_set_back_says_nothing() -> None:
@@ -73,7 +72,21 @@ def test_a_clock_that_was_set_back_says_nothing() -> None:
 
 
 def test_what_is_used_up_is_so_now() -> None:
-    assert told(seen((0, 0.9), (900, 1.02)), 1000).full_at == 1000
+    found = told(seen((0, 0.9), (900, 1.02)), 1000)
+    assert found.full_at == 1000
+    assert found.rate_per_hour == pytest.approx(0.432)
+    assert told(seen((0, 1.0), (900, 1.0)), 1000) == Forecast(0.0, 1000)
+
+
+def test_what_is_used_up_at_its_very_reset_lasts() -> None:
+    history = seen((0, 0.0), (1024, 0.25), resets_at=4096)
+    assert told(history, 1024).full_at is None
+    assert told(seen((0, 0.0), (1024, 0.25), resets_at=4097), 1024).full_at == 4096
+
+
+def test_a_rate_is_told_in_millionths() -> None:
+    assert told(seen((0, 0.1), (700, 0.2)), 700).rate_per_hour == 0.514286
+    assert told(seen((0, 0.9), (700, 1.0)), 700).rate_per_hour == 0.514286
 
 
 def test_only_the_last_hour_counts() -> None:
@@ -86,7 +99,8 @@ def test_only_the_last_hour_counts() -> None:
 def test_of_a_week_the_last_day_counts() -> None:
     history = seen((0, 0.1), (600, 0.3), (20 * HOUR, 0.5), resets_at=1000 * HOUR)
     assert told(history, 20 * HOUR, "7d").rate_per_hour == pytest.approx(0.02)
-    assert told(history, 48 * HOUR, "7d_opus") == Forecast(0.0, None)
+    assert told(history, 43.5 * HOUR, "7d_opus").rate_per_hour == pytest.approx(0.2 / 24, abs=1e-6)
+    assert told(history, 44.5 * HOUR, "7d_opus") == Forecast(0.0, None)
 
 
 def test_a_pause_lowers_the_rate_although_nothing_new_was_read() -> None:
@@ -105,9 +119,15 @@ def test_a_reset_begins_anew() -> None:
     assert [step.utilization for step in moved.steps] == [0.95]
 
 
-def test_a_reset_that_jitters_is_the_same_window() -> None:
-    history = watched(seen((0, 0.8)), window(0.8, RESET + 60), 600)
-    assert history == Watched(seen((0, 0.8)).steps, RESET + 60)
+@pytest.mark.parametrize("jitter", [-3600, 60, 120])
+def test_a_reset_that_jitters_is_the_same_window(jitter: float) -> None:
+    history = watched(seen((0, 0.8)), window(0.8, RESET + jitter), 600)
+    assert history == Watched(seen((0, 0.8)).steps, RESET + jitter)
+
+
+def test_a_reset_that_is_later_by_more_is_another_windows() -> None:
+    history = watched(seen((0, 0.8)), window(0.8, RESET + 120.5), 600)
+    assert history == seen((600, 0.8), resets_at=RESET + 120.5)
 
 
 @pytest.mark.parametrize("odd", [window(None), window(0.5, limit=1000)])

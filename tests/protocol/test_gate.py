@@ -148,7 +148,8 @@ MANAGEMENT = [("GET", "/"), ("GET", "/status"), ("GET", "/metrics"), ("GET", "/d
               ("POST", "/status/drain"), ("GET", "/nothing"), ("GET", "/health/"),
               ("POST", "/health"), ("GET", "/v1/../status"), ("GET", "//v1/messages")]  # fmt: skip
 RELAYED = [("POST", "/v1/messages"), ("POST", "/api/v1/messages?beta=true"), ("GET", "/v1/files")]
-OPEN = [("GET", "/health"), ("GET", "/health/live"), ("HEAD", "/"), ("HEAD", "/api/hello")]
+OPEN = [("GET", "/health"), ("GET", "/health/live"), ("HEAD", "/health"), ("HEAD", "/health/live"),
+        ("HEAD", "/"), ("HEAD", "/api/hello"), ("GET", "/api/hello")]  # fmt: skip
 FORWARDED = [(b"Forwarded", b"for=1.2.3.4"), (b"X-Forwarded-For", b"1.2.3.4"),
              (b"x-forwarded-host", b"a"), (b"X-Forwarded-Proto", b"https")]  # fmt: skip
 
@@ -286,6 +287,10 @@ def test_a_relayed_body_may_be_of_any_type() -> None:
 def test_a_request_head_is_bounded(target: bytes, headers: Headers, expected: int) -> None:
     problem = check_size(target, headers)
     assert (problem.status if problem else 0) == expected
+
+
+def test_the_bounds_are_those_that_are_documented() -> None:
+    assert (TARGET_BYTES_MAX, HEADER_COUNT_MAX, HEADER_BYTES_MAX) == (8192, 100, 65536)
 
 
 def test_a_refusal_says_what_to_do_and_quotes_little() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hmac
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.inbound_keys import InboundKey, KeyLimits, Keyring, made
+from protocol.inbound_keys import RANDOM_BYTES, InboundKey, KeyLimits, Keyring, made
 from protocol.login import CredentialFileInvalid
 from protocol.secrets import Secret, scrub
 
@@ -68,6 +69,22 @@ def test_what_is_stored_is_no_key() -> None:
 
 def test_two_keys_with_the_same_secret_are_stored_differently() -> None:
     assert key(number=1)[0].digest != key(number=2)[0].digest
+
+
+def test_every_random_byte_is_used_once_for_the_id_or_the_salt() -> None:
+    drawn = bytes(range(RANDOM_BYTES))
+    entry, _ = made("ci", drawn, NOW, days=None, owner=False, limits=KeyLimits(), text=TEXT)
+    assert bytes.fromhex(entry.id) + entry.salt == drawn
+    assert len(entry.salt) == 16
+
+
+def test_a_revoked_key_is_revoked_also_when_its_time_would_be_over() -> None:
+    entry = msgspec.structs.replace(key(days=1)[0], revoked=NOW)
+    assert entry.state(NOW) == entry.state(NOW + 1e9) == "revoked"
+
+
+def test_a_name_may_have_64_characters() -> None:
+    assert key("x" * 64)[0].name == "x" * 64
 
 
 def test_the_id_of_one_key_with_the_secret_of_another_is_none() -> None:

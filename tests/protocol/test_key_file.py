@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import key_file
-from protocol.key_file import EMPTY, KeyFile, Note, encode, parse, ring_of
+from protocol.inbound_keys import InboundKey, KeyLimits
+from protocol.key_file import EMPTY, KeyFile, Note, encode, key_view, parse, ring_of
 from protocol.login import CredentialFileInvalid, CredentialFileNewer
 from tests.protocol.test_inbound_keys import NOW, key
 
@@ -25,6 +27,89 @@ def with_entry(**changes: Any) -> bytes:
 
 def test_what_is_added_is_read_back_the_same() -> None:
     assert parse(encode(key_file.added(EMPTY, ENTRY))).keys == (ENTRY,)
+
+
+EVERYTHING = InboundKey(
+    "0a0b0c0d", "ci", b"salt", b"d" * 32, owner=True, created=NOW, expires=NOW + 60,
+    limits=KeyLimits(7, 8, 9.5),
+)  # fmt: skip
+
+
+def test_an_entry_has_everything_by_its_name() -> None:
+    assert json.loads(encode(EMPTY)) == {"version": 1, "keys": []}
+    (entry,) = key_file.added(EMPTY, EVERYTHING).document["keys"]
+    assert entry == {
+        "id": "0a0b0c0d",
+        "name": "ci",
+        "salt": b"salt".hex(),
+        "hash": b"d".hex() * 32,
+        "owner": True,
+        "created": "2027-01-15T08:00:00Z",
+        "expires": "2027-01-15T08:01:00Z",
+        "revoked": None,
+        "last_used": None,
+        "requests_per_minute": 7,
+        "tokens_per_minute": 8,
+        "budget_per_day": 9.5,
+    }
+
+
+def test_what_is_shown_of_a_key_is_all_but_what_it_is_proven_with() -> None:
+    used = msgspec.structs.replace(EVERYTHING, last_used=NOW + 5, revoked=NOW + 6)
+    assert key_view(used, NOW + 7) == {
+        "id": "0a0b0c0d",
+        "name": "ci",
+        "state": "revoked",
+        "owner": True,
+        "created": "2027-01-15T08:00:00Z",
+        "expires": "2027-01-15T08:01:00Z",
+        "revoked": "2027-01-15T08:00:06Z",
+        "last_used": "2027-01-15T08:00:05Z",
+        "requests_per_minute": 7,
+        "tokens_per_minute": 8,
+        "budget_per_day": 9.5,
+    }
+    plain = key_view(InboundKey("0a0b0c0d", "ci", b"", b""), NOW)
+    assert (plain["expires"], plain["revoked"], plain["last_used"]) == (None, None, None)
+
+
+def test_an_entry_of_a_name_and_a_hash_alone_is_a_plain_key() -> None:
+    bare = {
+        name: json.loads(with_entry())["keys"][0][name] for name in ("id", "name", "salt", "hash")
+    }
+    (found,) = parse(json.dumps({"keys": [bare]}).encode()).keys
+    assert found == InboundKey(ENTRY.id, "ci", ENTRY.salt, ENTRY.digest)
+    assert found.limits == KeyLimits(0, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("spent", "known"),
+    [
+        ({"day": "2027-01-15", "usd": 0.5}, ("2027-01-15", 0.5)),
+        ({"day": "2027-01-15", "usd": 0}, ("2027-01-15", 0.0)),
+        ({"day": "2027-01-15", "usd": -1}, ("", 0.0)),
+        ({"day": "2027-01-15", "usd": True}, ("", 0.0)),
+        ({"day": "2027-01-15", "usd": "much"}, ("", 0.0)),
+        ({"day": "2027-01-15"}, ("", 0.0)),
+        ({"day": 15, "usd": 0.5}, ("", 0.0)),
+        ("much", ("", 0.0)),
+    ],
+)
+def test_a_cost_that_is_none_is_forgotten_and_the_key_serves(
+    spent: object, known: tuple[str, float]
+) -> None:
+    (found,) = parse(with_entry(spent=spent)).keys
+    assert (found.spent_day, found.spent) == known
+
+
+def test_a_cost_is_written_in_millionths_of_a_dollar() -> None:
+    file = key_file.noted(key_file.added(EMPTY, ENTRY), {ENTRY.id: Note(NOW, "2027-01-15", 1 / 3)})
+    assert file.document["keys"][0]["spent"] == {"day": "2027-01-15", "usd": 0.333333}
+
+
+def test_an_entry_that_is_none_is_told_by_its_place() -> None:
+    (problem,) = parse(b'{"keys": [5]}').problems
+    assert problem == "key 1 cannot be used: it is no object"
 
 
 def test_the_file_has_no_key_in_it() -> None:

@@ -80,6 +80,30 @@ def test_tokens_are_never_forgotten_within_their_minute(events: list[tuple[float
     assert len(spending.tokens) <= 62
 
 
+def test_tokens_of_one_second_are_remembered_together_for_a_minute() -> None:
+    holder = limited(tokens=1000)
+    spending = spent(Spending(), holder, 600, 0.0, 9000.2, NOW)
+    spending = spent(spending, holder, 300, 0.0, 9000.9, NOW)
+    assert spending.tokens == ((9000.9, 900),)
+    spending = spent(spending, holder, 50, 0.0, 9001.0, NOW)
+    assert spending.tokens == ((9000.9, 900), (9001.0, 50))
+    assert spent(spending, holder, 7, 0.0, 9061.0, NOW).tokens == ((9061.0, 7),)
+
+
+def test_only_what_is_limited_is_remembered() -> None:
+    assert spent(Spending(), limited(), 600, 0.0, 0.0, NOW).tokens == ()
+    assert spent(Spending(), limited(tokens=10), 0, 0.0, 0.0, NOW).tokens == ()
+
+
+def test_a_key_of_which_nothing_more_is_said_has_no_limits_and_no_rights() -> None:
+    plain, spending = InboundKey("0a0b0c0d", "ci", b"salt", b"digest"), Spending()
+    assert not plain.owner
+    for now in range(100):
+        spending, problem = admit(spending, plain, now, NOW)
+        assert problem is None
+        spending = spent(spending, plain, 10**6, 1000.0, now, NOW)
+
+
 def test_what_came_from_a_cache_or_is_unknown_does_not_count() -> None:
     line = RequestLine("", "r", "POST", "/v1/messages")
     assert tokens_of(line) == 0
@@ -98,6 +122,9 @@ def test_a_budget_ends_with_its_day() -> None:
     assert problem is not None
     assert problem.retry_after == 91
     assert "its $1 of today" in problem.message
+    _, problem = admit(spending, holder, 2.0, DAY + 86400 - 0.5)
+    assert problem is not None
+    assert problem.retry_after == 1
     assert admit(spending, holder, 3.0, DAY + 86400)[1] is None
     fresh = spent(spending, holder, 10, 0.1, 4.0, DAY + 86400)
     assert (fresh.day, fresh.spent) == (day_of(DAY + 86400), 0.1)

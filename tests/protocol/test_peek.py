@@ -41,6 +41,10 @@ def test_it_reads_what_a_json_parser_reads(body: dict[str, object]) -> None:
     )
 
 
+def test_half_a_character_in_a_name_is_read_as_the_sign_for_what_cannot_be_read() -> None:
+    assert peek(b'{"model":"half \\ud83d of it"}').model == "half \ufffd of it"
+
+
 @pytest.mark.parametrize("name", corpus.names())
 def test_it_reads_every_recorded_request(name: str) -> None:
     for number, exchange in enumerate(corpus.load(name)["exchanges"]):

@@ -35,9 +35,20 @@ def test_past_a_step_all_tokens_cost_what_the_step_says(tokens: int, dollars: fl
     assert cost(STEPPED, Billed("", input_tokens=tokens)) == pytest.approx(dollars)
 
 
-def test_cached_tokens_count_towards_a_step() -> None:
-    entry = Billed("", input_tokens=1, cache_read_tokens=200)
+@pytest.mark.parametrize("cached", ["cache_read_tokens", "cache_write_tokens"])
+def test_cached_tokens_count_towards_a_step(cached: str) -> None:
+    entry = msgspec.structs.replace(Billed("", input_tokens=1), **{cached: 200})
     assert cost(STEPPED, entry) == pytest.approx(2e-6 + 200e-6)
+
+
+def test_a_cost_is_told_in_hundred_millionths_of_a_dollar() -> None:
+    odd = Tariff(Rate(1.23456789e-5), Rate(0), Rate(0), Rate(0))
+    assert cost(odd, Billed("", input_tokens=1)) == 0.00001235
+
+
+def test_a_line_of_an_earlier_version_tells_no_attempts_and_no_time() -> None:
+    entry = billed(b'{"at":"2026-03-10T00:00:00Z"}')
+    assert (entry.attempts, entry.ms_total, entry.terminal) == (0, 0.0, "complete")
 
 
 def test_a_request_that_told_no_tokens_is_not_counted() -> None:

@@ -89,17 +89,26 @@ NEAR = {"5h": window(0.9)}
         ((account("a", windows={"5h": window(read_at=EPOCH - 9, resets_at=EPOCH - 1)}), known("b")), None),
         ((account("a", windows={"requests": window(None)}), known("b")), None),
         ((account("a", windows={"5h": window(0.2)}), known("b")), None),
+        ((account("a", windows={"5h": window(resets_at=EPOCH)}), known("b")), ("a", "next")),
+        ((account("a", windows={"5h": window(resets_at=EPOCH - 1), "7d": window()}), known("b")), None),
         # threshold: close to it or past it, read long ago, and there is somebody else
         ((known("a", 0), account("b", 1, windows=NEAR)), ("b", "threshold")),
         ((known("a", 0), account("b", 1, windows={"5h": window(0.99)})), ("b", "threshold")),
         ((known("a", 0), account("b", 1, windows={"5h": window(0.85)})), None),
         ((known("a", 0), account("b", 1, windows={"5h": window(0.9, EPOCH - 299)})), None),
         ((known("a", 0), account("b", 1, windows={"5h": window(0.9, EPOCH + 700)})), ("b", "threshold")),
+        ((known("a", 0), account("b", 1, windows={"5h": window(0.98 - 0.1)})), ("b", "threshold")),
+        ((known("a", 0), account("b", 1, windows={"5h": window(None)})), None),
+        ((known("a", 0), account("b", 1, windows={"5h": window(0.9, EPOCH)})), None),
+        ((known("a", 0), account("b", 1, windows={"5h": window(0.9, EPOCH - 0.5)})), None),
+        ((known("a", 0), account("b", 1, windows={"5h": window(0.9, EPOCH - 300)})), ("b", "threshold")),
+        ((known("a", 0), account("b", 1, windows={**NEAR, "7d": window(0.2, EPOCH - 1)})), None),
         ((account("a", windows=NEAR),), None),
         ((account("a", windows=NEAR), known("b", enabled=False)), None),
         # guess: alone or not
         ((account("a", cooldowns=(bench(),)),), ("a", "guess")),
         ((account("a", cooldowns=(bench(age=200),)),), None),
+        ((account("a", cooldowns=(bench(age=300),)),), ("a", "guess")),
         ((known("a", 0), known("b", 1, cooldowns=(bench(),))), ("b", "guess")),
     ],
 )  # fmt: skip
@@ -143,6 +152,8 @@ def test_who_is_barred_is_never_asked(barred: AccountState) -> None:
     [
         account("a", windows={**NEAR, "overage": window(0.0, status="rejected")}),
         account("a", windows={**NEAR, "7d_opus": window(1.0)}),
+        account("a", windows={**NEAR, "7d": window(None)}),
+        account("a", windows={**NEAR, "7d": window(1.0, status="rejected", resets_at=EPOCH)}),
         account("a", windows={**NEAR, "7d": window(1.0, status="rejected", resets_at=EPOCH - 1)}),
         account("a", windows=NEAR, cooldowns=(bench("x", source="reset", scope=Scope.MODEL_FAMILY, target="opus"),)),
         account("a", windows=NEAR, cooldowns=(bench("x", scope=Scope.BETA, target="context-1m"),)),
@@ -201,6 +212,56 @@ def test_a_strategy_that_goes_by_readings_needs_them_of_everybody_in_the_first_p
     assert why(account("a", windows=week), known("b"), later, strategy="drain-soonest") is None
 
 
+def test_of_a_later_priority_nothing_needs_to_be_known() -> None:
+    week = {"7d": window(0.2, EPOCH - 1), "5h": window(0.2, EPOCH - 1)}
+    later = account("b", 1, spec={"priority": 1})
+    assert why(account("a", windows=week), later, strategy="drain-soonest") is None
+
+
+@pytest.mark.parametrize(
+    ("strategy", "over", "expected"),
+    [
+        ("drain-soonest", "7d", ("a", "next")),
+        ("drain-soonest", "5h", ("a", "next")),
+        ("hybrid", "5h", ("a", "next")),
+        ("hybrid", "7d", None),
+        ("fill-first", "5h", None),
+    ],
+)
+def test_a_reading_that_is_over_is_missed_where_the_strategy_goes_by_it(
+    strategy: str, over: str, expected: tuple[str, str] | None
+) -> None:
+    state = pool(account("a", windows={over: window(resets_at=EPOCH - 1)}), known("b"))
+    rules = msgspec.structs.replace(state.strategy, policy=Policy(strategy, {}))
+    probe = asked(msgspec.structs.replace(state, strategy=rules))
+    assert (None if probe is None else (probe.account, probe.why)) == expected
+
+
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        ({"5h": window(0.99, EPOCH - 1)}, ("b", "next")),
+        ({"5h": window(0.99, EPOCH - 1, resets_at=None)}, ("b", "next")),
+        ({"5h": window(0.9, EPOCH - 1)}, None),
+        ({"5h": window(None, EPOCH - 1)}, None),
+        ({"5h": window(0.99, EPOCH - 1, resets_at=EPOCH)}, None),
+    ],
+)
+def test_who_stands_behind_one_that_is_nearly_used_up_is_first_in_line(
+    windows: dict[str, Window], expected: tuple[str, str] | None
+) -> None:
+    assert why(account("a", windows=windows), account("b", 1)) == expected
+
+
+@pytest.mark.parametrize("busy", [{"in_flight": {"a": 1}}, {"given": {"a": 1}}])
+def test_the_busy_one_is_not_first_in_line_where_the_idle_one_would_be(
+    busy: dict[str, Any],
+) -> None:
+    probe = asked(pool(known("a", 0), account("b", 1), strategy="least-used", **busy))
+    assert probe is not None
+    assert (probe.account, probe.why) == ("b", "next")
+
+
 def test_the_first_in_line_for_those_who_are_not_the_owner_counts_too() -> None:
     subscription = known("a", 0, token=SUBSCRIPTION)
     assert why(subscription, account("b", 1), known("c", 2)) == ("b", "next")
@@ -213,6 +274,7 @@ def test_a_dedicated_key_speaks_for_keys_at_its_own_upstream_alone() -> None:
     probe = asked(pool(near, known("b")), rules)
     assert probe is not None
     assert (probe.key.secret, probe.own) == (dedicated, False)
+    assert probe.key.header() == (b"x-api-key", b"dedicated-key")
     for other in (
         account("a", windows=NEAR, spec={"base_url": "https://elsewhere.test"}),
         account("a", windows=NEAR, token=SUBSCRIPTION),
@@ -220,6 +282,12 @@ def test_a_dedicated_key_speaks_for_keys_at_its_own_upstream_alone() -> None:
         probe = asked(pool(other, known("b")), rules)
         assert probe is not None
         assert (probe.key, probe.own) == (other.spec.credential, True)
+
+
+def test_an_account_is_asked_in_the_moment_in_which_it_is_due() -> None:
+    state = pool(account("a", windows=NEAR), known("b"))
+    assert asked(state, waited=300) is not None
+    assert asked(state, waited=299.9) is None
 
 
 def test_the_longest_waiting_is_asked_first() -> None:
@@ -236,6 +304,7 @@ def test_the_longest_waiting_is_asked_first() -> None:
 def test_a_new_account_and_a_new_credential_are_left_to_the_traffic_first() -> None:
     state = pool(account("a"), known("b"))
     paces = seen({}, state, NOW, 0.5)
+    assert paces["a"].failures == 0
     assert next_probe(state, paces, RULES, NOW + 300, EPOCH) is None
     assert next_probe(state, paces, RULES, NOW + 330, EPOCH) is not None
     assert seen(paces, state, NOW + 99, 0.9) == paces

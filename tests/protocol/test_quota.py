@@ -337,6 +337,8 @@ def test_a_window_whose_name_is_none_is_ignored(name: str) -> None:
 def test_the_largest_number_and_the_last_date_are_still_taken() -> None:
     quota = read(unified(_5h_utilization="1000", _5h_reset="253402300799"), NOW)
     assert quota.windows["5h"] == Window(1000.0, None, 253402300799.0, NOW)
+    beyond = read(unified(_5h_utilization="1000", _5h_reset="253402300800"), NOW)
+    assert beyond.windows["5h"].resets_at is None, "there is no year 10000 to write it in"
 
 
 @pytest.mark.parametrize(

@@ -313,3 +313,4 @@ def test_a_document_without_env_that_others_emptied_stays_as_they_left_it() -> N
     made = point("f", b'{"a": 1}', {BASE_URL: URL})
     assert release(b'{"a": 1}', made.record) == b'{"a": 1}'
     assert release(b"{}", made.record) == b"{}"
+    assert release(b'{"a": 1, "env": {}}', made.record) == b'{"a": 1, "env": {}}'

@@ -48,6 +48,9 @@ tokens = st.sampled_from(
 @pytest.mark.promise("U5")
 @given(st.lists(st.lists(tokens).map(b"".join)))
 @example([b"data: x\r", b"\n", b"\n"])
+@example([b"data: x\r", b"\ndata: y\r", b"\n\n"])
+@example([b"data: x\n\r", b"data: y\n\n"])
+@example([b"\n", b"\xef\xbb\xbfdata: x\n\n"])
 @example([b"data: x\r", b"", b"\n", b"\r"])
 @example([b"\xef", b"\xbb", b"\xbfdata: x\n\n"])
 def test_it_reads_what_the_standard_says_however_the_bytes_are_cut(chunks: list[bytes]) -> None:
@@ -97,6 +100,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> int:
     ("stream", "events"),
     [
         (b"data:" + b"x" * 94 + b"\n\n", [Event("", b"x" * 94)]),
+        ((b"data:" + b"x" * 94 + b"\n\n") * 2, [Event("", b"x" * 94)] * 2),
         (b"data:" + b"x" * 95 + b"\n\n", [Event("", b"", cut=True)]),
         (
             b"event: a\ndata:" + b"x" * 300 + b"\n\ndata: y\n\n",
@@ -131,3 +135,16 @@ def test_an_endless_line_costs_bounded_memory(line: bytes) -> None:
     assert peak < 2 * EVENT_BYTES_MAX
     scanner.feed(b"\n\n")
     assert scanner.feed(b"data: y\n\n")[-1] == Event("", b"y")
+
+
+@pytest.mark.promise("U5")
+def test_an_endless_line_behind_a_large_one_costs_no_more() -> None:
+    scanner = EventScanner()
+    chunk = b"x" * 65536
+    scanner.feed(b"data: " + b"x" * (EVENT_BYTES_MAX - 100_000) + b"\ndata: ")
+    tracemalloc.start()
+    for _ in range(64):
+        scanner.feed(chunk)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < EVENT_BYTES_MAX / 2

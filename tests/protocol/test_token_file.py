@@ -120,6 +120,12 @@ def test_what_is_no_token_store_is_refused_whole(data: bytes) -> None:
         parse(data)
 
 
+def test_a_login_of_which_only_the_refresh_token_is_known_is_one() -> None:
+    (account,) = read(work={"kind": "oauth", "refreshToken": "rt-1"}).accounts
+    assert account.login.access_token is None
+    assert account.login.refresh_token == Secret("rt-1")
+
+
 def test_the_file_of_a_newer_program_is_told_from_a_broken_one() -> None:
     with pytest.raises(CredentialFileNewer):
         parse(b'{"version": 2, "accounts": {}}')

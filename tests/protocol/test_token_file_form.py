@@ -160,6 +160,9 @@ def test_another_credential_of_the_name_keeps_only_what_nobody_here_knows() -> N
         "disabled": False,
         "needsLogin": False,
     }
+    file = StoredAccount("work", "oauth", Login(None), path="/c/w")
+    after = put(read(work={**everything, "needsLogin": True}), file)
+    assert set(entry(after)) == {"colour", "kind", "credentials", "follow", "disabled"}
     reference = {"credentials": "/c/w", "follow": "never", "colour": "green"}
     file = put(read(work=reference), StoredAccount("work", "token", Login(Secret("t"))))
     assert set(entry(file)) == {"colour", "kind", "accessToken", "disabled", "needsLogin"}

@@ -153,6 +153,7 @@ async def test_a_provider_answers_when_the_account_cannot(
 ) -> None:
     async with program_in_memory(ACCOUNT + config, upstream(failure, foreign)) as program:
         whole = await ask(program)
+        of_whole = await line(program)
         streamed = await ask(program, STREAM)
         written = await line(program)
     message: Any = whole.json()
@@ -163,7 +164,8 @@ async def test_a_provider_answers_when_the_account_cannot(
     assert whole.header("x-supervisor-fallback") == served
     assert whole.header("x-supervisor-account") is None
     assert (written["provider"], written["served_model"]) == tuple(served.split("/"))
-    assert (written["account"], written["status"], written["terminal"]) == (None, 200, "complete")
+    for told in (of_whole, written):
+        assert (told["account"], told["status"], told["terminal"]) == (None, 200, "complete")
     assert (written["input_tokens"], written["output_tokens"]) == (30, 7)
     assert written["reason"].startswith(f"fallback: {served}")
     assert written["model"] == "claude-x"

@@ -93,9 +93,11 @@ async def test_a_caller_of_openais_kind_gets_its_shape(autojump_clock: object) -
 async def test_one_model_is_shown_by_whoever_has_it(autojump_clock: object) -> None:
     server = upstream(reply_to, openai_reply())
     async with program_in_memory(ACCOUNT + OPENAI, server) as program:
-        ours: Any = (await get(program, "/v1/models/claude-supervisor-gpt-5", **CLAUDE)).json()
+        own = await get(program, "/v1/models/claude-supervisor-gpt-5", **CLAUDE)
         theirs: Any = (await get(program, "/v1/models/claude-opus-5-5", **CLAUDE)).json()
         nobodys = await get(program, "/v1/models/claude-none", **CLAUDE)
+    ours: Any = own.json()
+    assert (own.status, own.header("content-type")) == (200, "application/json")
     assert (ours["type"], ours["display_name"]) == ("model", "gpt-5 (other)")
     assert theirs["display_name"] == "Claude Opus 5.5"
     assert nobodys.status == 404

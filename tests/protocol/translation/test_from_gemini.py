@@ -90,6 +90,13 @@ def test_calls_carry_their_signature_and_end_the_turn_as_calls() -> None:
         ("MAX_TOKENS", "max_tokens"),
         ("SAFETY", "refusal"),
         ("SPII", "refusal"),
+        ("RECITATION", "refusal"),
+        ("BLOCKLIST", "refusal"),
+        ("PROHIBITED_CONTENT", "refusal"),
+        ("MODEL_ARMOR", "refusal"),
+        ("LANGUAGE", "refusal"),
+        ("IMAGE_SAFETY", "refusal"),
+        ("OTHER", "end_turn"),
     ],
 )
 def test_a_finish_reason_has_its_word(finish: str, reason: str) -> None:
@@ -101,11 +108,45 @@ def test_a_blocked_prompt_is_a_refusal() -> None:
     assert message["stop_reason"] == "refusal"
 
 
-def test_a_model_that_failed_at_its_own_format_is_an_error() -> None:
-    events = told(chunk({"text": "a"}), chunk(finish="MALFORMED_FUNCTION_CALL"))
-    assert events[-1]["error"]["message"] == (
-        "the provider's model failed: MALFORMED_FUNCTION_CALL"
-    )
+@pytest.mark.parametrize(
+    "finish",
+    [
+        "MALFORMED_FUNCTION_CALL",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "MALFORMED_RESPONSE",
+    ],
+)
+def test_a_model_that_failed_at_its_own_format_is_an_error(finish: str) -> None:
+    events = told(chunk({"text": "a"}), chunk(finish=finish))
+    assert events[-1]["error"] == {
+        "type": "api_error",
+        "message": f"the provider's model failed: {finish}",
+    }
+
+
+def test_a_reason_that_is_none_does_not_end_the_answer() -> None:
+    events = told(chunk({"text": "a"}, finish="FINISH_REASON_UNSPECIFIED"))
+    assert events[-1]["type"] == "error"
+
+
+@pytest.mark.parametrize("candidates", [[], {}, {"a": 1}, "x", None, [None]])
+def test_a_chunk_without_a_candidate_says_nothing(candidates: object) -> None:
+    events = told({"candidates": candidates}, chunk({"text": "a"}, finish="STOP"))
+    assert collect(events)["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_calls_without_an_id_of_their_own_are_numbered() -> None:
+    calls = [{"functionCall": {"name": "Bash", **given}} for given in ({}, {"id": ""}, {"id": 5})]
+    message = collect(told(chunk(*calls, finish="STOP")))
+    assert [block["id"] for block in message["content"]] == ["msg_1_0", "msg_1_1", "msg_1_2"]
+
+
+def test_more_cached_than_asked_is_no_negative_number() -> None:
+    odd = {"promptTokenCount": 10, "cachedContentTokenCount": 30}
+    message = collect(told(chunk({"text": "a"}, finish="STOP", usageMetadata=odd)))
+    assert message["usage"]["input_tokens"] == 0
 
 
 def test_a_stream_without_a_finish_reason_was_cut() -> None:
@@ -168,5 +209,5 @@ def test_a_call_without_a_name_does_not_vanish_unseen() -> None:
     events = GeminiStream(NAMES, "msg_1", "m").chunk(
         {"candidates": [{"content": {"parts": parts}}]}
     )
-    assert events[-1]["type"] == "error"
+    assert events[-1]["error"]["type"] == "api_error"
     assert "without a name" in events[-1]["error"]["message"]

@@ -235,6 +235,51 @@ def test_an_end_without_a_finish_reason_is_a_cut() -> None:
     assert "ended before its answer did" in events[-1]["error"]["message"]
 
 
+def test_done_is_the_end_and_nothing_to_be_read() -> None:
+    stream = OpenAIStream(NAMES, "msg_1", "m")
+    stream.chunk(chunk({"content": "a"}, "stop"))
+    assert stream.feed(Event("", b" [DONE] "))[-1] == {"type": "message_stop"}
+    assert stream.ended
+
+
+def test_words_that_come_as_parts_are_words() -> None:
+    parts = [
+        {"type": "text", "text": "Hel"},
+        {"type": "image"},
+        "x",
+        {"type": "text", "text": "lo"},
+    ]
+    message = collect(told(chunk({"content": parts}), chunk({}, "stop")))
+    assert message["content"] == [{"type": "text", "text": "Hello"}]
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"),
+    [("stop", "end_turn"), ("length", "max_tokens"), ("content_filter", "refusal"),
+     ("tool_calls", "end_turn"), ("eos", "end_turn")],
+)  # fmt: skip
+def test_words_alone_end_as_the_finish_reason_says(finish: str, reason: str) -> None:
+    assert collect(told(chunk({"content": "a"}, finish)))["stop_reason"] == reason
+
+
+@pytest.mark.parametrize("finish", ["stop", "tool_calls", "function_call", "eos"])
+def test_whatever_the_reason_is_called_a_call_is_to_be_run(finish: str) -> None:
+    message = collect(told(chunk(call(0, "{}", "call_a", "Bash")), chunk({}, finish)))
+    assert message["stop_reason"] == "tool_use"
+
+
+def test_a_call_that_never_got_a_name_is_an_error_of_the_provider() -> None:
+    events = told(chunk({"content": "a"}), chunk(call(0, "{}", "call_a")), chunk({}, "tool_calls"))
+    assert events[-1]["error"]["type"] == "api_error"
+    assert "without a name" in events[-1]["error"]["message"]
+
+
+def test_more_cached_than_asked_is_no_negative_number() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_cache_hit_tokens": 40}
+    message = collect(told(chunk({"content": "a"}, "stop"), chunk(usage=usage)))
+    assert message["usage"]["input_tokens"] == 0
+
+
 def test_an_end_without_done_is_an_end_when_the_reason_was_told() -> None:
     assert told(chunk({"content": "a"}, "stop"))[-1] == {"type": "message_stop"}
 

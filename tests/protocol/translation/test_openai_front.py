@@ -192,6 +192,102 @@ def test_usage_is_told_only_when_it_was_asked_for() -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("end_turn", "stop"), ("stop_sequence", "stop"), ("pause_turn", "stop"), (None, "stop"),
+        ("unheard_of", "stop"), ("max_tokens", "length"), ("tool_use", "tool_calls"),
+        ("model_context_window_exceeded", "length"), ("refusal", "content_filter"),
+    ],
+)  # fmt: skip
+def test_a_reason_to_stop_has_its_word(reason: str | None, told: str) -> None:
+    assert whole({**MESSAGE, "stop_reason": reason}, 1)["choices"][0]["finish_reason"] == told
+
+
+def test_a_whole_answer_word_for_word() -> None:
+    assert whole(MESSAGE, 17) == {
+        "id": "msg_1",
+        "object": "chat.completion",
+        "created": 17,
+        "model": "claude-opus-5-5",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "Hello",
+                    "refusal": None,
+                    "reasoning_content": "hm",
+                    "tool_calls": [
+                        {
+                            "id": "toolu_1",
+                            "type": "function",
+                            "function": {"name": "f", "arguments": '{"a":1}'},
+                        }
+                    ],
+                },
+                "logprobs": None,
+                "finish_reason": "tool_calls",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 16,
+            "completion_tokens": 3,
+            "total_tokens": 19,
+            "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 1},
+        },
+    }
+
+
+def test_a_stream_chunk_by_chunk() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 1}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": usage}},
+        {"type": "ping"},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s"}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "content_block_start", "index": 2,
+         "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}},
+        {"type": "content_block_delta", "index": 2,
+         "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"},
+         "usage": {"input_tokens": None, "output_tokens": 7}},
+        {"type": "message_stop"},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "late"}},
+    ]  # fmt: skip
+
+    def told(include_usage: bool) -> list[dict[str, Any]]:
+        stream = AnswerStream(17, include_usage=include_usage)
+        sent = [Event(one["type"], json.dumps(one).encode()) for one in events]
+        return [chunk for event in sent for chunk in stream.feed(event)]
+
+    call = {"index": 0, "id": "t", "type": "function", "function": {"name": "f", "arguments": ""}}
+    deltas: list[tuple[dict[str, Any], str | None]] = [
+        ({"role": "assistant", "content": ""}, None),
+        ({"reasoning_content": "hm"}, None),
+        ({"content": "Hi"}, None),
+        ({"tool_calls": [call]}, None),
+        ({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}, None),
+        ({}, "tool_calls"),
+    ]
+    head = {"id": "msg_1", "object": "chat.completion.chunk", "created": 17, "model": "m"}
+    chunks = [
+        {
+            **head,
+            "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}],
+        }
+        for delta, finish in deltas
+    ]
+    assert told(False) == chunks
+    details = {"cached_tokens": 0, "cache_write_tokens": 0}
+    usage_told = {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17}
+    last = {**head, "choices": [], "usage": {**usage_told, "prompt_tokens_details": details}}
+    assert told(True) == [*({**chunk, "usage": None} for chunk in chunks), last]
+
+
 def test_an_error_in_mid_stream_is_in_openai_s_shape() -> None:
     stream = AnswerStream(1, include_usage=False)
     data = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
@@ -211,6 +307,8 @@ def test_an_error_answer_keeps_its_words() -> None:
     body = b'{"type":"error","error":{"type":"not_found_error","message":"no model"}}'
     assert json.loads(answer_openai.error_body(body))["error"]["message"] == "no model"
     assert answer_openai.error_body(b"<html>") == b"<html>"
+    for theirs in (b'{"error":{"message":"m","param":null}}', b'{"error":"m"}', b"[]"):
+        assert answer_openai.error_body(theirs) == theirs
 
 
 @given(st.binary(max_size=100))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.translation.provider_error import failure, read_failure
+from protocol.translation.provider_error import failure, read_failure, retry_delay
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,18 @@ from protocol.translation.provider_error import failure, read_failure
         (503, {"error": {"message": "busy"}}, "overloaded_error", "busy"),
         (500, {"error": {}}, "api_error", "the provider gave no reason"),
         (418, {"message": "teapot"}, "invalid_request_error", "teapot"),
+        (402, {"message": "pay"}, "billing_error", "pay"),
+        (403, {"message": "no"}, "permission_error", "no"),
+        (408, {"message": "slow"}, "timeout_error", "slow"),
+        (409, {"message": "twice"}, "conflict_error", "twice"),
+        (413, {"message": "big"}, "request_too_large", "big"),
+        (504, {"message": "slow"}, "timeout_error", "slow"),
+        (529, {"message": "busy"}, "overloaded_error", "busy"),
+        (422, {"message": "", "detail": "wrong field"}, "invalid_request_error", "wrong field"),
+        (500, {"message": 5, "detail": "words"}, "api_error", "words"),
+        (500, {"detail": 5}, "api_error", "the provider gave no reason"),
+        (500, {"detail": ""}, "api_error", "the provider gave no reason"),
+        (500, [], "api_error", "the provider gave no reason"),
     ],
 )
 def test_every_shape_is_read(status: int, body: object, kind: str, message: str) -> None:
@@ -46,6 +58,29 @@ def test_every_shape_is_read(status: int, body: object, kind: str, message: str)
         ({"code": "insufficient_quota"}, 429, "rate_limit_error"),
         ({"type": "tokens", "code": "rate_limit_exceeded"}, 429, "rate_limit_error"),
         ({"type": "overloaded_error"}, 529, "overloaded_error"),
+        ({"status": "INVALID_ARGUMENT"}, 400, "invalid_request_error"),
+        ({"status": "FAILED_PRECONDITION"}, 400, "invalid_request_error"),
+        ({"status": "UNAUTHENTICATED"}, 401, "authentication_error"),
+        ({"status": "PERMISSION_DENIED"}, 403, "permission_error"),
+        ({"status": "NOT_FOUND"}, 404, "not_found_error"),
+        ({"status": "RESOURCE_EXHAUSTED"}, 429, "rate_limit_error"),
+        ({"status": "INTERNAL"}, 500, "api_error"),
+        ({"status": "UNAVAILABLE"}, 503, "overloaded_error"),
+        ({"status": "DEADLINE_EXCEEDED"}, 504, "timeout_error"),
+        ({"code": "invalid_prompt"}, 400, "invalid_request_error"),
+        ({"type": "invalid_request_error"}, 400, "invalid_request_error"),
+        ({"type": "billing_error"}, 402, "billing_error"),
+        ({"type": "not_found_error"}, 404, "not_found_error"),
+        ({"type": "request_too_large"}, 413, "request_too_large"),
+        ({"type": "rate_limit_error"}, 429, "rate_limit_error"),
+        ({"type": "server_error"}, 500, "api_error"),
+        ({"type": "api_error"}, 500, "api_error"),
+        ({"code": 400}, 400, "invalid_request_error"),
+        ({"code": 599}, 599, "api_error"),
+        ({"code": 399}, 502, "api_error"),
+        ({"code": 600}, 502, "api_error"),
+        ({"code": "400"}, 400, "invalid_request_error"),
+        ({"code": "600"}, 502, "api_error"),
         ({"code": None, "type": None, "param": None}, 502, "api_error"),
         ({"code": 99, "status": "?"}, 502, "api_error"),
         ({"code": "503"}, 503, "overloaded_error"),
@@ -68,6 +103,43 @@ def test_a_page_of_html_is_not_shown() -> None:
 
 def test_plain_words_are() -> None:
     assert read_failure(502, b"upstream connect error").message == "upstream connect error"
+
+
+def test_of_a_long_reason_the_beginning_is_kept() -> None:
+    words = "x" * 10_000
+    assert (
+        read_failure(400, json.dumps({"error": {"message": words}}).encode()).message
+        == words[:4000]
+    )
+    assert read_failure(502, words.encode()).message == words[:4000]
+
+
+RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
+
+
+@pytest.mark.parametrize(
+    ("document", "seconds"),
+    [
+        ({"error": {"details": [{"@type": "other"}, RETRY]}}, 34.5),
+        ([{"error": {"details": [RETRY]}}], 34.5),
+        ({"error": {"details": [{"retryDelay": "7s"}]}}, 7.0),
+        ({"error": {"details": [{"retryDelay": "soon"}, 5, None]}}, None),
+        ({"error": {"details": [{"retryDelay": 5}]}}, None),
+        ({"error": {"details": "x"}}, None),
+        ({"error": "x"}, None),
+        ([], None),
+        ("x", None),
+    ],
+)
+def test_when_to_come_back_is_read_where_google_says_it(
+    document: object, seconds: float | None
+) -> None:
+    assert retry_delay(json.dumps(document).encode()) == seconds
+
+
+def test_bytes_that_are_no_json_say_nothing_of_when_to_come_back() -> None:
+    for body in (b"<html>", b"\xff", b"[" * 9000):
+        assert retry_delay(body) is None
 
 
 @given(st.integers(400, 599), st.binary(max_size=200))

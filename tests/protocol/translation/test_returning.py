@@ -34,10 +34,39 @@ def test_reasoning_that_nobody_signed_goes_and_claude_s_stays() -> None:
     assert found["messages"][1]["content"] == [SIGNED, TEXT]
 
 
+def test_all_of_it_goes_however_its_json_is_spaced() -> None:
+    """JavaScript writes no blanks, Python does; and one turn may have something of everybody."""
+    unsigned = {"type": "thinking", "thinking": "x", "signature": ""}
+    theirs = {"type": "thinking", "thinking": "y", "signature": "llm-supervisor:moon:s"}
+    call = {"type": "tool_use", "id": "a", "name": "Bash", "input": {}}
+    blocks = [unsigned, theirs, {**call, "extra_content": {"google": {}}}, SIGNED]
+    compact = json.dumps(blocks, separators=(",", ":"))
+    both = compact[:-1] + ", " + json.dumps(unsigned) + "]"
+    for content in (compact, json.dumps(blocks), both):
+        body = f'{{"messages":[{{"role":"assistant","content":{content}}}]}}'.encode()
+        (message,) = json.loads(without_foreign_state(body))["messages"]
+        assert message["content"] == [call, SIGNED]
+    for block in blocks[:3]:
+        alone = json.dumps({"messages": [{"role": "assistant", "content": [block, TEXT]}]})
+        for text in (alone, alone.replace(" ", "")):
+            assert without_foreign_state(text.encode()) != text.encode()
+
+
 def test_a_turn_of_nothing_else_keeps_a_word() -> None:
     unsigned = {"type": "thinking", "thinking": "x", "signature": ""}
     found = json.loads(without_foreign_state(body(unsigned)))
     assert found["messages"][1]["content"] == [{"type": "text", "text": "(reasoning left out)"}]
+
+
+def test_half_an_emoji_anywhere_does_not_hide_what_has_to_go_and_stays_as_it_is() -> None:
+    """JavaScript writes a character that was cut in the middle as such an escape."""
+    call = {"type": "tool_use", "id": "a", "name": "Bash", "input": {"command": "echo \ud83d"}}
+    output = {"role": "user", "content": [{"type": "text", "text": "cut \ud83d here"}]}
+    document = json.loads(body({**call, "extra_content": {"google": {}}}))
+    document["messages"].append(output)
+    found = json.loads(without_foreign_state(json.dumps(document).encode()))
+    assert found["messages"][1]["content"] == [call]
+    assert found["messages"][2] == output
 
 
 def test_a_body_without_any_is_the_same_bytes() -> None:

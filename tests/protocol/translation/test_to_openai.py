@@ -58,7 +58,56 @@ def test_the_least_request_says_model_messages_and_limit() -> None:
 
 
 def test_a_stream_asks_for_its_usage() -> None:
-    assert sent(stream=True)["stream_options"] == {"include_usage": True}
+    asked = sent(stream=True)
+    assert asked["stream"] is True
+    assert asked["stream_options"] == {"include_usage": True}
+    assert "stream" not in sent(stream=False)
+
+
+def test_a_tool_is_a_function_with_its_schema() -> None:
+    assert sent(tools=[BASH])["tools"] == [
+        {
+            "type": "function",
+            "function": {
+                "name": "Bash",
+                "description": "runs",
+                "parameters": {"type": "object"},
+            },
+        }
+    ]
+
+
+def test_several_images_and_words_of_a_user_are_parts_in_their_order() -> None:
+    elsewhere = {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}
+    said = [{"role": "user", "content": [PNG, {"type": "text", "text": "a"}, elsewhere]}]
+    assert sent(messages=said)["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+                {"type": "text", "text": "a"},
+                {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+            ],
+        }
+    ]
+
+
+def test_what_an_assistant_said_is_one_text_and_nothing_is_an_empty_one() -> None:
+    words = [{"type": "text", "text": "So"}, {"type": "text", "text": " on"}]
+    said = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": words},
+        {"role": "user", "content": []},
+        {"role": "assistant", "content": []},
+        {"role": "user", "content": "b"},
+    ]
+    assert [message["content"] for message in sent(messages=said)["messages"]] == [
+        "a",
+        "So on",
+        "",
+        "",
+        "b",
+    ]
 
 
 def test_a_call_and_its_result_follow_each_other() -> None:
@@ -77,6 +126,9 @@ def test_a_call_and_its_result_follow_each_other() -> None:
 def test_a_failed_tool_says_so_in_words() -> None:
     messages = sent(messages=turn({"content": "no such file", "is_error": True}))["messages"]
     assert messages[2]["content"] == "Error: no such file"
+    pieces = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    messages = sent(messages=turn({"content": pieces}))["messages"]
+    assert messages[2]["content"] == "one\n\ntwo"
 
 
 def test_an_image_from_a_tool_moves_to_the_user_s_message() -> None:
@@ -93,6 +145,18 @@ def test_an_image_from_a_tool_moves_to_the_user_s_message() -> None:
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([{"type": "text", "text": "see"}, PNG], "see"),
+        ([{"type": "text", "text": ""}, PNG], "(see the next message)"),
+        ([], ""),
+    ],
+)
+def test_the_words_of_a_tool_stay_with_its_result(content: list[Any], words: str) -> None:
+    assert sent(messages=turn({"content": content}))["messages"][2]["content"] == words
 
 
 def test_a_system_message_in_mid_conversation_is_folded_where_only_the_first_may_be_one() -> None:
@@ -116,6 +180,12 @@ def test_a_document_goes_where_files_are_taken_and_else_is_refused_by_its_token(
     }
     with pytest.raises(Untranslatable, match=r"^capability_rejected: document_block$"):
         sent(messages=said)
+    nameless = [{"role": "user", "content": [{**PDF, "title": None}]}]
+    part = sent(OPENAI, messages=nameless)["messages"][0]["content"][0]
+    assert (part["type"], part["file"]["filename"]) == ("file", "document.pdf")
+    elsewhere = {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}}
+    with pytest.raises(Untranslatable, match=r"^capability_rejected: document_block$"):
+        sent(OPENAI, messages=[{"role": "user", "content": [elsewhere]}])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +202,8 @@ def test_a_choice_of_tools_has_its_word(choice: Any, told: Any) -> None:
 
 
 def test_a_choice_of_a_tool_that_is_not_there_is_refused() -> None:
-    with pytest.raises(Untranslatable, match="there is no tool 'Read'"):
+    assert sent(tools=[BASH, {"name": "Read"}], tool_choice={"type": "tool", "name": "Read"})
+    with pytest.raises(Untranslatable, match=r"^tool_choice\.name: there is no tool 'Read'"):
         sent(tools=[BASH], tool_choice={"type": "tool", "name": "Read"})
 
 
@@ -177,11 +248,15 @@ def test_models_with_a_fixed_sampling_are_not_told_a_temperature() -> None:
     assert sent(OPENAI, "gpt-4o", temperature=0.5)["temperature"] == 0.5
     groq = quirks_for("https://api.groq.com/openai/v1")
     assert sent(groq, temperature=0)["temperature"] == 1e-8
+    assert sent(groq, temperature=0.5)["temperature"] == 0.5
+    assert "top_p" not in sent(OPENAI, "gpt-5", top_p=0.5)
+    assert sent(temperature=0, top_p=0.25)["top_p"] == 0.25
 
 
 def test_more_stop_sequences_than_the_dialect_takes_are_refused() -> None:
-    assert sent(stop_sequences=["a", "b"])["stop"] == ["a", "b"]
-    with pytest.raises(Untranslatable, match="at most 4"):
+    assert sent(stop_sequences=list("abcd"))["stop"] == ["a", "b", "c", "d"]
+    assert "stop" not in sent(stop_sequences=[])
+    with pytest.raises(Untranslatable, match=r"^stop_sequences: this provider takes at most 4"):
         sent(stop_sequences=list("abcde"))
 
 
