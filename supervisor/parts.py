@@ -21,6 +21,7 @@ from actors.client_port import ClientPort
 from actors.credential_disk import CredentialDisk
 from actors.disk import Disk, RealDisk
 from actors.dropped import DroppedLines
+from actors.key_disk import KeyDisk
 from actors.mailbox import ActorStopped, Mailbox
 from actors.messages import DispatcherMessage, JournalMessage, Reload, Restrategize
 from actors.usage_places import UsagePlaces
@@ -88,6 +89,7 @@ class Parts:
         memory: QuotaMemory | None = None,
         environ: Mapping[str, str] | None = None,
         credential_disk: CredentialDisk | None = None,
+        key_disk: KeyDisk | None = None,
     ) -> None:
         self.config = config
         self.load = load
@@ -110,7 +112,7 @@ class Parts:
         self.journal: Mailbox[JournalMessage] = Mailbox("journal", capacity=1024)
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
-        self.access = Access(lambda: self.config, state_directory)
+        self.access = Access(lambda: self.config, state_directory, key_disk)
         self.dropped = DroppedLines()
         self.accounting = Accounting(lambda: self.config, real=disk is None)
         self.roster = Roster(self.dispatcher, self._client_spec)
