@@ -49,6 +49,10 @@ KINDS = (
 )
 
 RATES = (0.02, 0.05, 0.1, 0.1, 0.3, 0.6)
+SELDOM = frozenset((*OWNER_FAULTS, *LOGIN_FAULTS, *OTHER_FAULTS))
+"""What has few occasions in a run, once in many seconds where others have one with each request."""
+
+SELDOM_RATES = (0.2, 0.5, 1.0)
 STORMS = (60.0, 150.0, 400.0)
 TOKEN_LIFETIMES = (120.0, 700.0, 3600.0)
 
@@ -161,7 +165,11 @@ def _accounts(rng: random.Random) -> tuple[Account, ...]:
 def _rates(rng: random.Random, *, logins: bool) -> dict[str, float]:
     chance = rng.choice((0.15, 0.3, 0.6))
     kinds = [kind for kind in KINDS if logins or kind not in LOGIN_FAULTS]
-    return {kind: rng.choice(RATES) for kind in kinds if rng.random() < chance}
+    return {
+        kind: rng.choice(SELDOM_RATES if kind in SELDOM else RATES)
+        for kind in kinds
+        if rng.random() < chance
+    }
 
 
 def _windows(rng: random.Random, storm: float) -> tuple[tuple[float, float], ...]:

@@ -40,7 +40,9 @@ TLS = tls_context("")
 INSTANCE = Instance(
     pid=1, host="127.0.0.1", port=0, started_at="", id="simulated", version="simulated"
 )
-LIFE_SECONDS = 90.0
+LIFE_SECONDS = 60.0
+"""On average until a life may end, before a fault decides whether it does."""
+
 DOWN_SECONDS = 0.5
 
 
