@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.sim.cases import Cases, Found
-from tests.sim.excuses import DISK, forgiven
+from tests.sim.cases import HELD_UP, Cases, Found
+from tests.sim.excuses import DISK, KEYS_FILE, forgiven
 
 API, OTHER = "api.test", "other.test"
 SPENDING = ("/v1/messages", "/v1/messages/count_tokens")
@@ -14,6 +14,9 @@ SLACK = 1.5
 
 LOOK_SECONDS = 4.0
 """Login files are looked at once a second."""
+
+KEYS_FILE_SECONDS = 45.0
+"""So long a file of keys may be broken, and what follows from that be noticed."""
 
 LATE_SECONDS = 120.0
 """The same, with a bad disk or crashes."""
@@ -103,3 +106,32 @@ def told_rests_are_kept(cases: Cases) -> Found:
             ):
                 rested = f"{one.attempt.at - over.at:.1f} of {planned.rest:g} s"
                 yield one.attempt.at, f"{name} was tried when it had rested {rested}"
+
+
+def keys_open_what_they_should(cases: Cases) -> Found:
+    """A revoked inbound key opens nothing; a valid one, and the owner's, is not turned away.
+
+    While the file cannot be read those go on that were known, and in a new life nobody is.
+    """
+    for case in cases.cases.values():
+        sent = case.sent
+        if not sent.relayed and not sent.own and case.status == 401:
+            yield sent.at, f"request {sent.request}, which shows the owner's key, was turned away"
+        made = cases.made_keys.get(sent.own)
+        if made is None or len(case.ends) != 1:
+            continue
+        if cases.faulted(KEYS_FILE | DISK, sent.at - KEYS_FILE_SECONDS, case.end.at):
+            continue
+        revoked = cases.revoked_keys.get(made.nth, float("inf"))
+        stuck = cases.faulted(HELD_UP, revoked - KEYS_FILE_SECONDS, sent.at)
+        if case.tries and sent.at > revoked + SLACK and not stuck:
+            late = sent.at - revoked
+            yield sent.at, f"request {sent.request} came in by a key revoked {late:.1f} s before"
+        turned_away = case.status == 401 and not case.tries
+        # Of a new one nobody knows while the one who reads the file is down.
+        unread = sent.at < made.at + SLACK or (
+            cases.crashes("keyring", sent.at - LATE_SECONDS, sent.at)
+            and made.at > sent.at - LATE_SECONDS
+        )
+        if turned_away and case.end.at < revoked and not unread:
+            yield sent.at, f"request {sent.request} was turned away with a valid key"

@@ -58,6 +58,21 @@ class Owner(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyMade(Event):
+    """An inbound key, as clients show it, is in the file; `nth` numbers them."""
+
+    nth: int
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked(Event):
+    """In the file, for good."""
+
+    nth: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fault(Event):
     """Injected. `what` says where."""
 
@@ -66,8 +81,16 @@ class Fault(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Mended(Event):
+    """A fault of this kind that lasted is over."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sent(Event):
-    """A client has begun to send a request. `own` is the credential that it sent along."""
+    """A client has begun to send a request. `own` is the credential that it sent along; `dialect`
+    is whose it speaks: anthropic or openai."""
 
     request: int
     life: int
@@ -78,6 +101,7 @@ class Sent(Event):
     relayed: bool
     pinned: str
     own: str
+    dialect: str
     calm: bool
 
 

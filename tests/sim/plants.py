@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+import trio
 
 from actors.login_writing import LoginWriter
 from actors.mailbox import Inbox
@@ -21,6 +22,7 @@ from actors.reply import Reply
 from protocol import account as account_machine
 from protocol import eligibility
 from protocol.benches import CooldownPolicy
+from protocol.inbound_keys import InboundKey
 from server import relay
 from server.attempt import Served
 from server.client_stream import ClientStream
@@ -28,6 +30,7 @@ from server.delivery import Delivery
 from server.desk import Desk
 from server.upstream_connection import UpstreamConnection
 from server.upstream_port import UpstreamFault
+from supervisor.engine import CHECK_EVERY, Supervisor
 from tests.kit.memory_credentials import MemoryCredentials
 from tests.sim.history import Account
 from tests.sim.scenario import API, FAR, Scenario, draw
@@ -152,6 +155,20 @@ def truncated(real: Any) -> Any:
     return read
 
 
+def always_valid(_: Any) -> Any:
+    return lambda key, now: "valid"
+
+
+def impatient(_: Any) -> Any:
+    async def watch(engine: Supervisor) -> None:
+        while True:
+            await trio.sleep(CHECK_EVERY)
+            for group in engine._groups.values():
+                group.check(trio.current_time(), 0.0)
+
+    return watch
+
+
 def tried_again(real: Any) -> Any:
     def passed_over(state: Any, account: Any, ask: Any, now: float) -> str | None:
         found: str | None = real(state, account, ask, now)
@@ -184,6 +201,10 @@ PLANTS = (
           "bytes_are_the_upstreams", 3, {"cut": 0.3}),
     Plant("retries without end", eligibility, "passed_over", tried_again,
           "attempts_stay_in_budget", 4, {"5xx": 0.6}),
+    Plant("a revoked key that opens", InboundKey, "state", always_valid,
+          "keys_open_what_they_should", 3, {"key revoked": 1.0}),
+    Plant("a pause taken for a stuck actor", Supervisor, "_watch", impatient,
+          "the_log_knows_no_surprise", 6, {"stopped": 1.0, "slow answer": 0.1}),
 )  # fmt: skip
 
 
@@ -213,6 +234,7 @@ def short(seed: int, rates: dict[str, float]) -> Scenario:
         strategy="round-robin",
         fallback=False,
         passthrough=False,
+        keyed="key revoked" in rates,
         lanes=("express", "express"),
         storm=storm,
         clients=5,

@@ -14,6 +14,8 @@ import trio
 
 from protocol import quota_file
 from protocol.config import Config
+from protocol.inbound_keys import InboundKey
+from protocol.secrets import Secret
 from server.scripted import MemoryNetwork, MemoryStream, stream_pair
 from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits
@@ -25,12 +27,24 @@ from supervisor.parts import Parts
 from supervisor.program import Program
 from tests.kit.logins import login_path
 from tests.kit.memory_clients import MemoryClients
+from tests.kit.memory_keys import OWNER_KEY
 from tests.kit.program import EPOCH, configured
 from tests.sim import owner
-from tests.sim.clients import OWN_KEY, Session, Wish, post, wish
-from tests.sim.disks import OWNER, SimCredentials, SimDisk
+from tests.sim.clients import CLIENT_KEYS, OWN_KEY, Session, Wish, owner_headers, post, wish
+from tests.sim.disks import OWNER, SimCredentials, SimDisk, SimKeys
 from tests.sim.faults import Dice, meddled_with
-from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life, Line
+from tests.sim.history import (
+    Account,
+    Calm,
+    Configured,
+    Guarded,
+    History,
+    KeyMade,
+    KeyRevoked,
+    Left,
+    Life,
+    Line,
+)
 from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario
 from tests.sim.token_endpoint import SimLogins, is_alive, log_in
 from tests.sim.upstream import LONGEST_REST, SimUpstream
@@ -55,6 +69,7 @@ class World:
         self.dice = Dice(scenario, history)
         self.calm = False
         self.skew = 0.0
+        self.slept = 0.0
         self.life = 0
         self.accounts: tuple[Account, ...] = scenario.accounts
         self.wanted = scenario.accounts
@@ -62,6 +77,10 @@ class World:
         self.disk = SimDisk(self.dice)
         self.logins = SimLogins(self.dice, self.true_time, scenario.token_lifetime)
         self.credentials = SimCredentials(self.dice, self.wall)
+        self.keys = SimKeys(self.dice)
+        self.made_keys: list[tuple[InboundKey, str]] = []
+        for _ in range(CLIENT_KEYS if scenario.keyed else 0):
+            self.make_key()
         self._numbers = 0
         self._attempts = 0
         self._program: Program | None = None
@@ -78,7 +97,7 @@ class World:
 
     def true_time(self) -> float:
         """Epoch seconds, as everybody else has them."""
-        return EPOCH + trio.current_time()
+        return EPOCH + trio.current_time() + self.slept
 
     def wall(self) -> float:
         """Epoch seconds, as this machine believes."""
@@ -101,6 +120,19 @@ class World:
         """These are in force."""
         self.accounts = accounts
         self.history.add(Configured(trio.current_time(), accounts, self.scenario.settings))
+
+    # --- inbound keys
+
+    def make_key(self) -> None:
+        """One more; the newest ones are those that clients have."""
+        made = self.keys.add(len(self.made_keys))
+        self.made_keys.append(made)
+        self.history.add(KeyMade(trio.current_time(), len(self.made_keys) - 1, made[1]))
+
+    def revoke_key(self, nth: int) -> None:
+        """Whoever has it does not know so."""
+        self.keys.revoke(self.made_keys[nth][0], self.wall())
+        self.history.add(KeyRevoked(trio.current_time(), nth))
 
     # --- upstreams
 
@@ -246,8 +278,10 @@ class World:
             memory=memory,
             environ={},
             credential_disk=self.credentials,
+            key_disk=self.keys,
         )
         parts.clients = self.guarded = MemoryClients(lambda: parts.config)
+        self.guarded.key = Secret(OWNER_KEY) if self.scenario.keyed else None
         return parts
 
     def _look_for_leftovers(self, parts: Parts) -> None:
@@ -259,7 +293,8 @@ class World:
     def read_the_logs(self) -> None:
         """What was written down of requests, and of what should never be."""
         now = trio.current_time()
-        secret = {OWN_KEY, PROVIDER_KEY, *self.logins.all_tokens()}
+        secret = {OWN_KEY, PROVIDER_KEY, OWNER_KEY, *self.logins.all_tokens()}
+        secret |= {shown for _, shown in self.made_keys}
         secret |= {account.secret for account in self.scenario.accounts} - {""}
         for path, data in sorted(self.disk.files.items()):
             found = sum(value.encode() in data for value in secret)
@@ -318,7 +353,9 @@ class World:
             asked = wish(self, rng, number, "session-calm")
             await session.ask(number, asked)
         await trio.sleep(5)
-        await session.ask(self.number(), Wish("GET", "/status", None, {}, relayed=False))
+        await session.ask(
+            self.number(), Wish("GET", "/status", None, owner_headers(self), relayed=False)
+        )
         await session.hang_up()
 
     def stop(self) -> None:
