@@ -29,13 +29,11 @@ from tests.kit.logins import login_path
 from tests.kit.memory_clients import MemoryClients
 from tests.kit.memory_keys import OWNER_KEY
 from tests.kit.program import EPOCH, configured
-from tests.sim import owner
-from tests.sim.clients import CLIENT_KEYS, OWN_KEY, Session, Wish, owner_headers, post, wish
+from tests.sim.clients import CLIENT_KEYS, OWN_KEY
 from tests.sim.disks import OWNER, SimCredentials, SimDisk, SimKeys
 from tests.sim.faults import Dice, meddled_with
 from tests.sim.history import (
     Account,
-    Calm,
     Configured,
     Guarded,
     History,
@@ -46,8 +44,8 @@ from tests.sim.history import (
     Line,
 )
 from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario
-from tests.sim.token_endpoint import SimLogins, is_alive, log_in
-from tests.sim.upstream import LONGEST_REST, SimUpstream
+from tests.sim.token_endpoint import SimLogins, log_in
+from tests.sim.upstream import SimUpstream
 
 STATE = Path("/state")
 TLS = tls_context("")
@@ -302,61 +300,6 @@ class World:
             if path.name.startswith("requests-"):
                 for line in data.splitlines():
                     self.history.add(Line(now, str(json.loads(line)["request_id"])))
-
-    # --- the day
-
-    async def storm(self) -> None:
-        """Clients come and the owner has ideas, while faults are let loose."""
-        async with trio.open_nursery() as nursery:
-            for number in range(self.scenario.clients):
-                nursery.start_soon(Session(self, f"session-{number}").run)
-            nursery.start_soon(owner.own, self)
-            await trio.sleep(self.scenario.storm)
-            self.dice.calm = True
-
-    async def heal(self) -> None:
-        """What only its owner can mend is mended; then it is quiet for as long as anything lasts."""
-        await self._reload_until_taken()
-        for account in self.scenario.accounts:
-            if not account.secret and not is_alive(self.logins, self.credentials, account.name):
-                log_in(self.logins, self.credentials, account.name, OWNER)
-        # The longest word of an upstream, the longest bench; actors at rest between two lives, and
-        # providers that rest after failures.
-        settings = self.scenario.settings
-        rests = (LONGEST_REST, settings["maximum"], settings["auth"])
-        await trio.sleep(60.0 + max(rests) + (240.0 if self.scenario.fallback else 0.0))
-        self.calm = True
-        self.history.add(Calm(trio.current_time()))
-
-    async def _reload_until_taken(self) -> None:
-        self.skew = 0.0
-        for _ in range(20):
-            await trio.sleep(10)
-            await owner.reload(self, self.scenario.accounts)
-            if all([await self._enabled(account) for account in self.scenario.accounts]):
-                return
-
-    async def _enabled(self, account: Account) -> bool:
-        """A reset that was read from a clock that was an hour late is an hour too long."""
-        actions = ("enable", "reset") if "clock jump" in self.scenario.rates else ("enable",)
-        answers = [
-            await post(self, f"/status/accounts/{account.name}/{action}") for action in actions
-        ]
-        return all(status == 200 for status, _ in answers)
-
-    async def prove(self) -> None:
-        """After quiet: a few of each, and what the program says of itself."""
-        session = Session(self, "calm")
-        rng = self.dice.stream("calm")
-        for _ in range(10):
-            number = self.number()
-            asked = wish(self, rng, number, "session-calm")
-            await session.ask(number, asked)
-        await trio.sleep(5)
-        await session.ask(
-            self.number(), Wish("GET", "/status", None, owner_headers(self), relayed=False)
-        )
-        await session.hang_up()
 
     def stop(self) -> None:
         """The end, as asked."""
