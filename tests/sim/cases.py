@@ -147,9 +147,11 @@ class Cases:
         self.tokens = dict(_tokens(history))
         self.renewals: list[Renewal] = list(history.of(Renewal))
         self.made_keys = {made.shown: made for made in history.of(KeyMade)}
+        self.by_key: dict[str, list[Case]] = {}
         self.revoked_keys = {one.nth: one.at for one in history.of(KeyRevoked)}
         for sent in history.of(Sent):
-            self.cases[sent.request] = Case(sent)
+            case = self.cases[sent.request] = Case(sent)
+            self.by_key.setdefault(sent.own, []).append(case)
         for head in history.of(Head):
             self.cases[head.request].head = head
         for got in history.of(Got):

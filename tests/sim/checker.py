@@ -138,8 +138,20 @@ def refusals_have_reasons(cases: Cases) -> Found:
             continue
         elif case.status == 401 and case.sent.own in cases.made_keys and not case.tries:
             continue  # `keys_open_what_they_should` judges that
+        elif case.status == 429 and _is_limited(cases, case):
+            continue
         elif not excused(cases, case):
             yield at, f"request {number}: {case.status} without a cause: {case.body[:160]!r}"
+
+
+def _is_limited(cases: Cases, case: Case) -> bool:
+    """Whether its key had sent as much as it may before."""
+    made = cases.made_keys.get(case.sent.own)
+    if made is None or case.tries or not made.per_minute:
+        return False
+    at = case.sent.at
+    others = (one for one in cases.by_key[made.shown] if one is not case)
+    return sum(at - 60 - SLACK < one.sent.at <= at for one in others) >= made.per_minute
 
 
 def nothing_is_replayed(cases: Cases) -> Found:
@@ -199,6 +211,8 @@ def quiet_is_perfect(cases: Cases) -> Found:
             continue
         source = case.source()
         asked_for = source is not None and source.planned and source.planned.fault in ("404", "400")
+        if case.status == 429 and _is_limited(cases, case):
+            continue
         if case.end.how != "complete" or not (200 <= case.status < 300 or asked_for):
             yield (
                 case.end.at,

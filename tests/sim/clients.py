@@ -31,6 +31,9 @@ PATHS = {"count": "/v1/messages/count_tokens", "chat": "/v1/chat/completions"}
 CLIENT_KEYS = 3
 """So many inbound keys are in use at a time, where they are asked for."""
 
+KEYS_PER_MINUTE = (0, 0, 8)
+"""What each of them may send; 0: any number."""
+
 MODELS = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.sim.cases import HELD_UP, Cases, Found
-from tests.sim.excuses import DISK, KEYS_FILE, forgiven
+from tests.sim.cases import HELD_UP, Case, Cases, Found
+from tests.sim.excuses import DISK, KEYS_FILE, PAUSE, forgiven
+from tests.sim.history import KeyMade
 
 API, OTHER = "api.test", "other.test"
 SPENDING = ("/v1/messages", "/v1/messages/count_tokens")
@@ -127,6 +128,8 @@ def keys_open_what_they_should(cases: Cases) -> Found:
         if case.tries and sent.at > revoked + SLACK and not stuck:
             late = sent.at - revoked
             yield sent.at, f"request {sent.request} came in by a key revoked {late:.1f} s before"
+        if case.tries and (more := _past_its_limit(cases, case, made)):
+            yield sent.at, f"request {sent.request} is one of {more} in a minute by its key"
         turned_away = case.status == 401 and not case.tries
         # Of a new one nobody knows while the one who reads the file is down.
         unread = sent.at < made.at + SLACK or (
@@ -135,3 +138,19 @@ def keys_open_what_they_should(cases: Cases) -> Found:
         )
         if turned_away and case.end.at < revoked and not unread:
             yield sent.at, f"request {sent.request} was turned away with a valid key"
+
+
+def _past_its_limit(cases: Cases, case: Case, made: KeyMade) -> int:
+    """How many requests came in by that key in the minute before this one, if they were too many."""
+    at = case.sent.at
+    since = at - 60 + SLACK
+    before = [one for one in cases.by_key[made.shown] if since < one.sent.at <= at and one.tries]
+    if not made.per_minute or len(before) <= made.per_minute:
+        return 0
+    # What was counted is gone with a life, and with a second crash over the same state; and while
+    # nobody answers the door, requests that were sent apart come in together.
+    forgotten = cases.crashes("keyring", since - LATE_SECONDS, at) >= 2 or any(
+        since - SLACK <= life.at <= at for life in cases.lives[1:]
+    )
+    held_up = cases.crashes("keyring", since, at) or cases.faulted(DISK | PAUSE, since, at)
+    return 0 if forgotten or held_up else len(before)

@@ -59,10 +59,12 @@ class Owner(Event):
 
 @dataclass(frozen=True, slots=True)
 class KeyMade(Event):
-    """An inbound key, as clients show it, is in the file; `nth` numbers them."""
+    """An inbound key, as clients show it, is in the file; `nth` numbers them. `per_minute` is how
+    many requests it may send in 60 s, 0 any number."""
 
     nth: int
     shown: str
+    per_minute: int
 
 
 @dataclass(frozen=True, slots=True)

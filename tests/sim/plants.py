@@ -20,7 +20,7 @@ from actors.login_writing import LoginWriter
 from actors.mailbox import Inbox
 from actors.reply import Reply
 from protocol import account as account_machine
-from protocol import eligibility
+from protocol import eligibility, local_limit
 from protocol.benches import CooldownPolicy
 from protocol.inbound_keys import InboundKey
 from server import relay
@@ -155,6 +155,10 @@ def truncated(real: Any) -> Any:
     return read
 
 
+def always_free(_: Any) -> Any:
+    return lambda sent, limit, now: None
+
+
 def always_valid(_: Any) -> Any:
     return lambda key, now: "valid"
 
@@ -203,6 +207,8 @@ PLANTS = (
           "attempts_stay_in_budget", 4, {"5xx": 0.6}),
     Plant("a revoked key that opens", InboundKey, "state", always_valid,
           "keys_open_what_they_should", 3, {"key revoked": 1.0}),
+    Plant("a key's limit forgotten", local_limit, "free_at", always_free,
+          "keys_open_what_they_should", 4, {"key revoked": 0.1}),
     Plant("a pause taken for a stuck actor", Supervisor, "_watch", impatient,
           "the_log_knows_no_surprise", 6, {"stopped": 1.0, "slow answer": 0.1}),
 )  # fmt: skip

@@ -29,7 +29,7 @@ from tests.kit.logins import login_path
 from tests.kit.memory_clients import MemoryClients
 from tests.kit.memory_keys import OWNER_KEY
 from tests.kit.program import EPOCH, configured
-from tests.sim.clients import CLIENT_KEYS, OWN_KEY
+from tests.sim.clients import CLIENT_KEYS, KEYS_PER_MINUTE, OWN_KEY
 from tests.sim.disks import OWNER, SimCredentials, SimDisk, SimKeys
 from tests.sim.faults import Dice, meddled_with
 from tests.sim.history import (
@@ -123,9 +123,11 @@ class World:
 
     def make_key(self) -> None:
         """One more; the newest ones are those that clients have."""
-        made = self.keys.add(len(self.made_keys))
+        nth = len(self.made_keys)
+        per_minute = KEYS_PER_MINUTE[nth % CLIENT_KEYS]
+        made = self.keys.add(nth, requests_per_minute=per_minute)
         self.made_keys.append(made)
-        self.history.add(KeyMade(trio.current_time(), len(self.made_keys) - 1, made[1]))
+        self.history.add(KeyMade(trio.current_time(), nth, made[1], per_minute))
 
     def revoke_key(self, nth: int) -> None:
         """Whoever has it does not know so."""
