@@ -39,9 +39,7 @@ async def own(world: World) -> None:
         if dice.hit("clock jump", "wall clock"):
             world.skew += rng.choice(JUMPS)
         if dice.hit("suspend", "machine"):
-            world.slept += rng.choice(
-                NAPS
-            )  # for everybody else; our own clock stands still meanwhile
+            world.slept += rng.choice(NAPS)  # for everybody else; our clock stands still meanwhile
         if dice.hit("stopped", "process"):
             clock.jump(rng.choice(NAPS))  # all that was to happen meanwhile happens at once
             world.history.add(Mended(trio.current_time(), "stopped"))
