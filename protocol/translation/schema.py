@@ -114,8 +114,9 @@ def _any_of(found: Json, branches: list[Any], at: _Place) -> bool:
 
 def _of_kind(found: Json, schema: Json, kind: str, at: _Place) -> None:
     found["type"] = kind
-    if schema.get("format") in _FORMATS.get(kind, ()):
-        found["format"] = schema["format"]
+    form = schema.get("format")
+    if isinstance(form, str) and form in _FORMATS.get(kind, ()):
+        found["format"] = form
     _limits(found, schema, kind)
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(values, list) and values and kind not in ("object", "array"):
@@ -133,10 +134,7 @@ def _of_kind(found: Json, schema: Json, kind: str, at: _Place) -> None:
             found["properties"] = {
                 name: _clean(value, at.below()) for name, value in properties.items()
             }
-        required = schema.get("required")
-        known = (
-            [name for name in required if name in properties] if isinstance(required, list) else []
-        )
+        known = [name for name in _names(schema.get("required")) if name in properties]
         if known:
             found["required"] = known
 
@@ -170,8 +168,8 @@ def _merged(parts: Any) -> Json:
     """All of `parts` at once: properties and demands together, else the last word holds."""
     merged: Json = {}
     for part in parts:
-        properties = {**merged.get("properties", {}), **_mapping(part.get("properties"))}
-        required = [*merged.get("required", []), *_sequence(part.get("required"))]
+        properties = {**_mapping(merged.get("properties")), **_mapping(part.get("properties"))}
+        required = [*_names(merged.get("required")), *_names(part.get("required"))]
         merged.update(part)
         if properties:
             merged["properties"] = properties
@@ -186,6 +184,10 @@ def _mapping(value: Any) -> Json:
 
 def _sequence(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in _sequence(value) if isinstance(name, str)]
 
 
 def _bare(schema: Json) -> Json:
