@@ -43,7 +43,7 @@ def without_attribution(body: bytes) -> bytes:
     fields = _fields(body)
     if fields is None or "system" not in fields:
         return body
-    system = msgspec.json.decode(fields["system"])
+    system = read_json(_value, bytes(fields["system"]))
     if _attributes(system):
         del fields["system"]
         return msgspec.json.encode(fields)

@@ -92,3 +92,8 @@ def test_two_turns_have_the_same_beginning() -> None:
         body = json.dumps({"system": system, "messages": turns}).encode()
         bodies.append(without_attribution(body))
     assert bodies[1].startswith(bodies[0][: -len(b"]}")])
+
+
+def test_a_body_that_is_no_text_in_one_place_stays_as_it_is() -> None:
+    body = b'{"system":[{"type":"\xd1","text":"x-anthropic-billing-header: a"}]}'
+    assert without_attribution(body) == body
