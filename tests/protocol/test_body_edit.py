@@ -29,6 +29,7 @@ JSON = st.recursive(
         (b'{"model":"b"}', b'{"model":"b"}'),
         (b'{"model" : "\\u0062"}', b'{"model" : "\\u0062"}'),
         (b'{"x":1}', b'{"x":1}'),
+        (b'{"model":"\xd1","stream":true}', b'{"model":"\xd1","stream":true}'),
         (b'["model"]', b'["model"]'),
         (b'{"model":', b'{"model":'),
         (b"\xff", b"\xff"),
