@@ -177,7 +177,7 @@ class Over(Event):
 @dataclass(frozen=True, slots=True)
 class Renewal(Event):
     """One exchange at the token endpoint. `access` and `refresh` are empty where nothing was
-    granted; `delivered` says whether the answer went out."""
+    granted; `delivered` says whether an answer went out that tells what became of the token."""
 
     family: str
     sent: str
