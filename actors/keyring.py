@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import msgspec
 import trio
 
+from actors.key_disk import KeyDisk
 from actors.messages import AdmitKey, KeyringMessage, KeySpent, KeysUsed, LookAtKeys
 from actors.runtime import Context
 from protocol import key_limits
@@ -31,22 +31,6 @@ IDLE_SECONDS = 5.0
 NOTE_SECONDS = 10.0
 """Between two writings of what was used."""
 FINAL_NOTE_SECONDS = 5.0
-
-
-class KeyDisk(Protocol):
-    """`keys.json` as a port."""
-
-    async def stamp(self) -> object:
-        """Another one whenever the file is another one; raises OSError."""
-        ...
-
-    async def read(self) -> KeyFile:
-        """Raises CredentialsUnusable."""
-        ...
-
-    async def note(self, notes: Mapping[str, Note]) -> KeyFile:
-        """Writes down their use; raises CredentialsUnusable and OSError."""
-        ...
 
 
 class Keys(msgspec.Struct, frozen=True):

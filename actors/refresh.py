@@ -62,9 +62,14 @@ class RefreshActor:
         restored = context.restored or Refreshing()
         # What was under way is so no longer; whoever waited has been told, and asks again.
         self._state = machine.at_rest(restored)
-        self._learn(LoginsKnown(self._subjects()))
+        subjects = self._subjects()
+        self._learn(LoginsKnown(subjects))
         context.ready()
         async with trio.open_nursery() as nursery:
+            for name in machine.undeclared(self._state, subjects):
+                nursery.start_soon(
+                    self._declare_dead, name
+                )  # the life that found it did not get to it
             while True:
                 envelope = None
                 wait = machine.pause(self._state, self._policy(), self._clocks())

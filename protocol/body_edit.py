@@ -16,7 +16,7 @@ _value = msgspec.json.Decoder()
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """`body` asking for `model`; the body itself when it asks for that already, or for none.
+    """`body` asking for `model`; the body itself when it asks for that already, or for no text.
 
     The name is replaced in place. Only where it stands in several places (a tool's schema has such
     a field too) is the outermost object written anew, its values still byte for byte.
@@ -26,8 +26,9 @@ def with_model(body: bytes, model: str) -> bytes:
     if fields is None or given is None:
         return body
     before, after = bytes(given), msgspec.json.encode(model)
-    if read_json(_value, before) == model:
-        return body  # however it is written
+    asked = read_json(_value, before)
+    if asked == model or not isinstance(asked, str):
+        return body  # however it is written; and what is no text is its upstream's to refuse
     places = list(re.finditer(rb'"model"\s*:\s*' + re.escape(before), body))
     if len(places) == 1:
         edited = body[: places[0].end() - len(before)] + after + body[places[0].end() :]

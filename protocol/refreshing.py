@@ -61,7 +61,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 class Entry(msgspec.Struct, frozen=True):
     """One login. `not_before` and `renewed_at` are monotonic; `lifetime` is that of a token that
-    was seen to come, in seconds."""
+    was seen to come, in seconds. `dead` is the digest of a refresh token that was found to need a
+    login here: whoever reads the file may not have heard of it yet."""
 
     subject: Subject
     jitter: float
@@ -71,6 +72,7 @@ class Entry(msgspec.Struct, frozen=True):
     not_before: float = 0.0
     lifetime: float | None = None
     warned: bool = False
+    dead: str = ""
 
 
 class Refreshing(msgspec.Struct, frozen=True):
@@ -103,6 +105,8 @@ def learned(
 def _learned(
     known: Entry | None, subject: Subject, clocks: Clocks, draw: Callable[[], float]
 ) -> Entry:
+    if known is not None and known.dead and known.dead == subject.digest:
+        subject = msgspec.structs.replace(subject, needs_login=True)
     if known is not None and known.subject == subject:
         return known
     if known is not None and _same_tokens(known.subject, subject):
@@ -130,6 +134,18 @@ def at_rest(state: Refreshing) -> Refreshing:
         for name, entry in state.entries.items()
     }
     return msgspec.structs.replace(state, entries=entries)
+
+
+def undeclared(state: Refreshing, subjects: Iterable[Subject]) -> tuple[str, ...]:
+    """The logins that were found dead here, of which whoever read `subjects` does not know so."""
+    return tuple(
+        one.name
+        for one in subjects
+        if not one.needs_login
+        and (entry := state.entries.get(one.name)) is not None
+        and entry.dead
+        and entry.dead == one.digest
+    )
 
 
 def due_at(entry: Entry, policy: Policy) -> float | None:
@@ -297,7 +313,7 @@ def _failed(
         dead = f"the token endpoint refused it {refused} times in a row ({outcome.detail})"
     if dead:
         subject = msgspec.structs.replace(entry.subject, needs_login=True)
-        entry = msgspec.structs.replace(entry, subject=subject, warned=True)
+        entry = msgspec.structs.replace(entry, subject=subject, warned=True, dead=subject.digest)
         warning = f"account {name} needs a login: {dead}; it serves nothing until then"
         return _with(state, name, entry), Ended(dead, warning)
     warning = ""

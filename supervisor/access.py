@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.key_disk import KeyDisk
 from actors.mailbox import AskFailed, Mailbox
 from actors.messages import KeyringMessage, KeySpent
 from protocol.config import Config
@@ -18,21 +19,25 @@ from protocol.key_limits import tokens_of
 from protocol.request_line import RequestLine
 from protocol.secrets import Secret
 from supervisor.client_key import client_key
+from supervisor.key_store import KeyStore, StoredKeys
 
 log = logging.getLogger("supervisor")
 
 
 class Access:
     """One life's keys. The keyring sets `ring`; `config` gives the configuration in force; `counted`
-    is told of each request that came with a key, for the metrics."""
+    is told of each request that came with a key, for the metrics; `disk` has `keys.json`, that of the
+    state directory if none is given."""
 
     def __init__(
         self,
         config: Callable[[], Config],
         state_directory: Path,
         counted: Callable[[RequestLine], None],
+        disk: KeyDisk | None = None,
     ) -> None:
         self.keyring: Mailbox[KeyringMessage] = Mailbox("keyring")
+        self.disk: KeyDisk = disk or StoredKeys(KeyStore(state_directory))
         self.ring: Keyring | None = None
         self._config = config
         self._counted = counted

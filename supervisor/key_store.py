@@ -25,8 +25,9 @@ class KeyStore(PrivateStore[KeyFile]):
         super().__init__(path, key_file.parse, key_file.encode, key_file.EMPTY, replace)
 
 
-class KeyDisk:
-    """The store for the running program, in threads so that a slow disk never holds up a stream."""
+class StoredKeys:
+    """The store as the running program's `KeyDisk`: in threads, so that a slow disk never holds up a
+    stream."""
 
     def __init__(self, store: KeyStore) -> None:
         self._store = store

@@ -21,6 +21,7 @@ from actors.client_port import ClientPort
 from actors.credential_disk import CredentialDisk
 from actors.disk import Disk, RealDisk
 from actors.dropped import DroppedLines
+from actors.key_disk import KeyDisk
 from actors.mailbox import ActorStopped, Mailbox
 from actors.messages import DispatcherMessage, JournalMessage, Reload, Restrategize
 from actors.usage_places import UsagePlaces
@@ -93,6 +94,7 @@ class Parts:
         memory: QuotaMemory | None = None,
         environ: Mapping[str, str] | None = None,
         credential_disk: CredentialDisk | None = None,
+        key_disk: KeyDisk | None = None,
     ) -> None:
         self.config = config
         self.load = load
@@ -116,7 +118,9 @@ class Parts:
         self.config_watcher: Mailbox[Reload] = Mailbox("config-watcher")
         self.providers: Mailbox[ProvidersMessage] = Mailbox("providers")
         self.accounting = Accounting(lambda: self.config, real=disk is None)
-        self.access = Access(lambda: self.config, state_directory, self.accounting.tally.keyed)
+        self.access = Access(
+            lambda: self.config, state_directory, self.accounting.tally.keyed, key_disk
+        )
         self.dropped = DroppedLines()
         self.roster = Roster(self.dispatcher, self._client_spec)
         self._make_upstream = make_upstream

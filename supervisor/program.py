@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
 import trio
 
+from actors.mailbox import AskFailed
+from actors.messages import Flush
 from actors.runtime import Context
 from protocol.status import CrashReport
 from server.app import add_error_answers, own_routes
@@ -24,6 +27,9 @@ log = logging.getLogger("supervisor")
 
 CLOSE_SECONDS = 1.0
 """For the kept connections to upstreams, once everybody has stopped."""
+
+LAST_LINES_SECONDS = 0.3
+"""For the request log, in a stop at once; the process ends soon after, whatever it is waiting for."""
 
 
 class Program:
@@ -85,10 +91,16 @@ class Program:
         self.engine.stop()
 
     async def stop_at_once(self) -> None:
-        """Ends everybody and cuts every stream now."""
+        """Cuts every stream and ends everybody now, but for a moment in which it is written down
+        what became of the requests."""
         self.stop_asked.set()
+        with trio.move_on_after(LAST_LINES_SECONDS):
+            await self._close()
+            await self.connections.drain(0)
+            await self.connections.drain(LAST_LINES_SECONDS)  # until those that were cut have ended
+            with contextlib.suppress(AskFailed):
+                await self.parts.journal.ask(Flush(), timeout=LAST_LINES_SECONDS)
         self.engine.stop_at_once()
-        await self._close()
         await self.connections.drain(0)
 
     def _capacity(self) -> int:

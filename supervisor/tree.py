@@ -44,7 +44,6 @@ from server.provider_models import list_of
 from server.quota_probe import QuotaProbe
 from server.token_endpoint import TokenEndpoint
 from supervisor.child import ChildSpec, GroupSpec
-from supervisor.key_store import KeyDisk, KeyStore
 from supervisor.parts import Parts
 from supervisor.roster import GROUP as ACCOUNTS
 from supervisor.roster import PREFIX
@@ -136,8 +135,7 @@ def _dispatcher(parts: Parts) -> DispatcherActor:
 
 def _keyring(parts: Parts) -> KeyringActor:
     access = parts.access
-    disk = KeyDisk(KeyStore(parts.state_directory))
-    return KeyringActor(disk, access.wanted, access.changed, parts.wall_clock)
+    return KeyringActor(access.disk, access.wanted, access.changed, parts.wall_clock)
 
 
 def _certificates(parts: Parts) -> tuple[CertificateWatcherActor, ...]:

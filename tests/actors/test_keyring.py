@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 import pytest
 import trio
@@ -14,9 +12,10 @@ from actors.messages import AdmitKey, KeyringMessage, KeySpent, KeysUsed, LookAt
 from actors.runtime import Snapshot
 from protocol import key_file
 from protocol.inbound_keys import InboundKey, KeyLimits, Keyring
-from protocol.key_file import EMPTY, KeyFile, Note
+from protocol.key_file import EMPTY
 from protocol.login import CredentialsUnusable
 from tests.actors.living import living
+from tests.kit.memory_keys import MemoryKeys
 from tests.protocol.test_inbound_keys import NOW, key
 
 KEY, SECRET = key()
@@ -27,38 +26,9 @@ def limited(limits: KeyLimits) -> InboundKey:
     return msgspec.structs.replace(KEY, limits=limits)
 
 
-class MemoryKeyDisk:
-    """`keys.json` in memory; `broken` is raised by everything that reads or writes."""
-
-    def __init__(self, file: KeyFile) -> None:
-        self.file = file
-        self.broken: Exception | None = None
-        self.reads = 0
-        self.notes: list[Mapping[str, Note]] = []
-
-    async def stamp(self) -> object:
-        await trio.lowlevel.checkpoint()
-        return id(self.file), self.broken is None
-
-    async def read(self) -> KeyFile:
-        await trio.lowlevel.checkpoint()
-        self.reads += 1
-        if self.broken is not None:
-            raise self.broken
-        return self.file
-
-    async def note(self, notes: Mapping[str, Note]) -> KeyFile:
-        await trio.lowlevel.checkpoint()
-        if self.broken is not None:
-            raise self.broken
-        self.notes.append(dict(notes))
-        self.file = key_file.noted(self.file, notes)
-        return self.file
-
-
 class Scene:
     def __init__(self, entry: InboundKey = KEY) -> None:
-        self.disk = MemoryKeyDisk(key_file.added(EMPTY, entry))
+        self.disk = MemoryKeys(key_file.added(EMPTY, entry))
         self.wanted = True
         self.ring: Keyring | None = None
         self.mailbox: Mailbox[KeyringMessage] = Mailbox("keyring")

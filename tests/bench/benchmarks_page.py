@@ -33,7 +33,8 @@ request log, quota and usage reading. Nothing is turned off.
   streams run, each with 20 events a second for five seconds and then asked for anew with 2 MB.
 - **Idle**: processor time of all processes over 20 seconds, two seconds after the start.
 - **Memory's slope**: a straight line by least squares through resident memory, read each second under load,
-  after a tenth of the requests. Met means no more than a byte for each request.
+  after a warm-up of 40,000 requests, or a tenth of them if that is more: what is kept of the newest requests
+  fills up, and the allocator finds out how much it needs at most. Met means no more than a byte for each.
 
 No machine has the same figures. What carries over is how the rows stand to each other; and what else ran on
 the machine (its load average is above) shows in latencies first.

@@ -212,6 +212,11 @@ def lag_with_large_bodies(proxy: Process, seconds: float) -> tuple[float, int]:
     return found, opened + int(became["turns"])
 
 
+WARM_REQUESTS = 40_000
+"""Until then memory grows by a megabyte or two and stays there: what is kept of the newest requests
+fills up, and the allocator finds out how much it needs at most. A slope over that says nothing."""
+
+
 @dataclass(frozen=True)
 class Growth:
     """What memory did over so many requests; `slope` in KB per 100,000 of them."""
@@ -223,10 +228,10 @@ class Growth:
 
 
 def growth(relay: Relay, home: Path, requests: int) -> Growth:
-    """Resident memory, read each second, over so many requests after a tenth of them as a warm-up."""
+    """Resident memory, read each second, over so many requests after a warm-up."""
     points: list[tuple[float, float]] = []
     served = 0
-    warm = max(requests // 10, 1_000)
+    warm = max(requests // 10, WARM_REQUESTS)
     while served < warm + requests or len(points) < 3:
         load = _loaded(SMALL, relay, home, 1)
         if not load.requests:

@@ -14,6 +14,7 @@ import trio
 
 from actors.runtime import Run
 from protocol.config import Config, decode
+from protocol.secrets import Secret
 from server.scripted import MemoryNetwork, ScriptedUpstream
 from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits
@@ -28,6 +29,7 @@ from tests.kit import canaries
 from tests.kit.memory_clients import MemoryClients
 from tests.kit.memory_credentials import MemoryCredentials
 from tests.kit.memory_disk import MemoryDisk
+from tests.kit.memory_keys import OWNER_KEY, MemoryKeys
 
 EPOCH = 1_790_000_000.0
 """The wall clock of a program in virtual time, when that begins."""
@@ -117,11 +119,13 @@ async def program_in_memory(
     environ: Mapping[str, str] | None = None,
     credentials: MemoryCredentials | None = None,
     wall_clock: Callable[[], float] | None = None,
+    keys: MemoryKeys | None = None,
 ) -> AsyncGenerator[RunningProgram, None]:
     """Everything in memory, for virtual time: disk, upstream and clients; no socket at all.
 
     `credentials` has the token store and login files (empty without it); `wall_clock` gives epoch
-    seconds in place of `wall_time`. The upstream answers under every host name. There is no front end that accepts: clients come
+    seconds in place of `wall_time`; `keys` has the inbound keys, for a configuration that asks for
+    them, and the owner's is `OWNER_KEY` then. The upstream answers under every host name. There is no front end that accepts: clients come
     in by `RunningProgram.connect`.
     """
     parsed = configured(
@@ -148,8 +152,10 @@ async def program_in_memory(
             make_upstream=make,
             environ=environ,
             credential_disk=credentials or MemoryCredentials(wall_time),
+            key_disk=keys or MemoryKeys(),
         )
-        parts.clients = MemoryClients(lambda: parts.config)
+        parts.clients = clients = MemoryClients(lambda: parts.config)
+        clients.key = Secret(OWNER_KEY) if keys is not None else None
         with parts.listening_socket():
             async with _running(parts, "http://localhost", 0) as running:
                 yield running

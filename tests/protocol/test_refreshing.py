@@ -28,6 +28,7 @@ from protocol.refreshing import (
     ended,
     learned,
     pause,
+    undeclared,
 )
 from protocol.secrets import Secret
 from protocol.status_view import Clocks
@@ -152,6 +153,21 @@ def test_an_unknown_account_is_said_to_be_so() -> None:
     assert asked(Refreshing(), "x", None, POLICY, at(0), forced=False) == "unknown"
     state, follows = ended(Refreshing(), "x", Outcome("dead"), POLICY, at(0), half)
     assert (state, follows.dead) == (Refreshing(), "")
+
+
+def test_a_death_is_not_undone_by_what_was_read_before_it_was_known() -> None:
+    """The vault tells all logins when one of them changes; it may not have heard of the death."""
+    state = begun(knowing(subject(lifetime=300)), "work")
+    dead = Outcome("dead", "400 invalid_grant", digest=subject().digest)
+    state, _ = ended(state, "work", dead, POLICY, at(1), half)
+    state = learned(state, (subject(lifetime=300), subject(name="other")), at(2), half)
+    assert names_due(state, at(500)) == ()
+    assert asked(state, "work", None, POLICY, at(500), forced=True) == "no"
+    assert undeclared(state, (subject(lifetime=300), subject(name="other"))) == ("work",)
+    assert undeclared(state, (subject(lifetime=300, needs_login=True),)) == ()
+    other = learned(state, (subject(2, lifetime=300),), at(3), half)
+    assert names_due(other, at(500)) == ("work",), "its owner has logged in"
+    assert undeclared(other, (subject(2, lifetime=300),)) == ()
 
 
 def test_a_dead_login_is_declared_once_and_never_tried_again() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.sim.history import (
     Account,
@@ -17,7 +18,10 @@ from tests.sim.history import (
     Got,
     Head,
     History,
+    KeyMade,
+    KeyRevoked,
     Life,
+    Mended,
     Over,
     Owner,
     Planned,
@@ -134,6 +138,7 @@ class Cases:
         self.configured: list[Configured] = list(history.of(Configured))
         self.owner: list[Owner] = list(history.of(Owner))
         self.faults: list[Fault] = list(history.of(Fault))
+        self._edges: list[Fault | Mended] = [*self.faults, *history.of(Mended)]
         self._actor_faults = [fault.at for fault in self.faults if fault.kind in ACTOR_FAULTS]
         self._crashes: dict[str, list[float]] = {}
         for fault in self.faults:
@@ -141,8 +146,12 @@ class Cases:
                 self._crashes.setdefault(fault.what.split(":")[0], []).append(fault.at)
         self.tokens = dict(_tokens(history))
         self.renewals: list[Renewal] = list(history.of(Renewal))
+        self.made_keys = {made.shown: made for made in history.of(KeyMade)}
+        self.by_key: dict[str, list[Case]] = {}
+        self.revoked_keys = {one.nth: one.at for one in history.of(KeyRevoked)}
         for sent in history.of(Sent):
-            self.cases[sent.request] = Case(sent)
+            case = self.cases[sent.request] = Case(sent)
+            self.by_key.setdefault(sent.own, []).append(case)
         for head in history.of(Head):
             self.cases[head.request].head = head
         for got in history.of(Got):
@@ -164,8 +173,8 @@ class Cases:
         return at < len(self._actor_faults) and self._actor_faults[at] <= end
 
     def faulted(self, kinds: frozenset[str], begin: float, end: float) -> bool:
-        """Whether a fault of these kinds was injected in between."""
-        return any(f.kind in kinds and begin <= f.at <= end for f in self.faults)
+        """Whether a fault of these kinds began or ended in between."""
+        return any(f.kind in kinds and begin <= f.at <= end for f in self._edges)
 
     def crashes(self, actor: str, begin: float, end: float) -> int:
         """How often this actor was made to crash, or to be stuck, in between."""
@@ -245,17 +254,36 @@ def _tokens(history: History) -> Iterator[tuple[str, Token]]:
 
 
 def text_of(body: bytes) -> str:
-    """What a model says in an answer in Anthropic's shape, streamed or not."""
+    """What a model says in an answer in either dialect, streamed or not."""
     if body.lstrip().startswith(b"{"):
         try:
-            return "".join(block.get("text", "") for block in json.loads(body)["content"])
-        except (ValueError, KeyError):
+            return _words(json.loads(body))
+        except ValueError:
             return ""
     said = []
     for line in body.split(b"\n"):
-        if line.startswith(b"data: ") and b'"text_delta"' in line:
+        if line.startswith(b"data: {"):
             try:
-                said.append(json.loads(line[6:])["delta"]["text"])
+                said.append(_words(json.loads(line[6:])))
             except ValueError:
                 break  # cut in the middle
     return "".join(said)
+
+
+def _words(document: Any) -> str:
+    """Of one answer, or of one event of a stream."""
+    match document:
+        case {"content": [*blocks]}:
+            return "".join(block.get("text", "") for block in blocks)
+        case {"delta": {"type": "text_delta", "text": str(text)}}:
+            return text
+        case {"choices": [{"message": {"content": str(text)}}]}:
+            return text
+        case {"choices": [{"delta": {"content": str(text)}}]}:
+            return text
+    return ""
+
+
+def ends_in_error(body: bytes) -> bool:
+    """Whether the last thing that a stream says is an error, in either dialect."""
+    return b"event: error" in body or b'data: {"error":' in body

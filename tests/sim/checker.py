@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.sim.cases import Case, Cases, Found, Try, text_of
+from tests.sim.cases import HELD_UP, Case, Cases, Found, Try, ends_in_error, text_of
 from tests.sim.credential_rules import (
     credentials_are_at_home,
+    keys_open_what_they_should,
     the_disabled_rest,
     tokens_are_durable_and_current,
     told_rests_are_kept,
 )
-from tests.sim.excuses import CLOCK, DISK, epoch, excused, held_and_refused, relayed
+from tests.sim.excuses import CLOCK, DISK, PAUSE, epoch, excused, held_and_refused, relayed
 from tests.sim.history import Guarded, History, Left, Line, Logged, Status
 
 OTHER = "other.test"
@@ -68,7 +69,7 @@ def bytes_are_the_upstreams(cases: Cases) -> Found:
         if not 200 <= case.status < 300 or held_and_refused(case):
             continue
         number, source = case.sent.request, case.source()
-        elsewhere = [one for one in case.tries if one.attempt.host == OTHER]
+        elsewhere = _translating(case)
         if case.header("x-supervisor-fallback") or (source is None and elsewhere):
             if not any(_is_translated(case, one) for one in elsewhere):
                 yield case.end.at, f"request {number}: {case.content[:80]!r} was never said"
@@ -86,12 +87,24 @@ def bytes_are_the_upstreams(cases: Cases) -> Found:
                 yield case.end.at, f"request {number}: a part was shown as the whole answer"
 
 
+def _translating(case: Case) -> list[Try]:
+    """The attempts whose answers its client gets in another dialect."""
+    if case.sent.dialect == "openai":
+        return case.tries
+    return [one for one in case.tries if one.attempt.host == OTHER]
+
+
+def _said_by(case: Case, status: int) -> bool:
+    """Whether an upstream answered with this status, for us to translate."""
+    return any(one.planned and one.planned.status == status for one in _translating(case))
+
+
 def _is_translated(case: Case, one: Try) -> bool:
     """Whether the client got the words of this attempt in another dialect; all, or an error's end."""
     said, planned = text_of(case.content), one.planned
     if planned is None or not planned.text.startswith(said):
         return False
-    whole = case.end.how == "complete" and b"event: error" not in case.content
+    whole = case.end.how == "complete" and not ends_in_error(case.content)
     return said == planned.text or not whole
 
 
@@ -106,9 +119,10 @@ def breaks_have_reasons(cases: Cases) -> Found:
         planned = source.planned if source is not None and case.head is not None else None
         if planned is not None and planned.ending in ("cut", "reset", "stall"):
             continue
-        fallback = [one for one in case.tries if one.attempt.host == OTHER]
-        if fallback and any(one.planned and one.planned.ending != "complete" for one in fallback):
+        if any(one.planned and one.planned.ending != "complete" for one in _translating(case)):
             continue
+        if cases.faulted(PAUSE, case.sent.at - SLACK, case.end.at):
+            continue  # after it every limit of time is over, that of an idle connection too
         yield case.end.at, f"request {case.sent.request} broke off without a reason"
 
 
@@ -126,12 +140,26 @@ def refusals_have_reasons(cases: Cases) -> Found:
         if source is not None and case.body:
             if source.planned is not None and not source.failed:
                 yield at, f"request {number}: {case.status} from an attempt that went well"
-        elif case.status == 500:
+        elif case.status == 500 and not _said_by(case, 500):
             yield at, f"request {number}: an unforeseen {case.body[:120]!r}"
         elif case.status == 404 and case.sent.pinned:
             continue
+        elif case.status == 401 and case.sent.own in cases.made_keys and not case.tries:
+            continue  # `keys_open_what_they_should` judges that
+        elif case.status == 429 and _is_limited(cases, case):
+            continue
         elif not excused(cases, case):
             yield at, f"request {number}: {case.status} without a cause: {case.body[:160]!r}"
+
+
+def _is_limited(cases: Cases, case: Case) -> bool:
+    """Whether its key had sent as much as it may before."""
+    made = cases.made_keys.get(case.sent.own)
+    if made is None or case.tries or not made.per_minute:
+        return False
+    at = case.sent.at
+    others = (one for one in cases.by_key[made.shown] if one is not case)
+    return sum(at - 60 - SLACK < one.sent.at <= at for one in others) >= made.per_minute
 
 
 def nothing_is_replayed(cases: Cases) -> Found:
@@ -213,6 +241,8 @@ def quiet_is_perfect(cases: Cases) -> Found:
             continue
         source = case.source()
         asked_for = source is not None and source.planned and source.planned.fault in ("404", "400")
+        if case.status == 429 and _is_limited(cases, case):
+            continue
         if case.end.how != "complete" or not (200 <= case.status < 300 or asked_for):
             yield (
                 case.end.at,
@@ -244,7 +274,9 @@ def nothing_is_left(cases: Cases) -> Found:
 def the_log_knows_no_surprise(cases: Cases) -> Found:
     """Nobody crashes but who was made to, and nothing fails in a way that nobody foresaw."""
     for logged in cases.history.of(Logged):
-        injected = "InjectedCrash" in logged.text or "Stuck" in logged.text
+        injected = "InjectedCrash" in logged.text or (
+            "Stuck" in logged.text and cases.faulted(HELD_UP, 0, logged.at)
+        )
         if logged.raised or (" crashed" in logged.text and not injected):
             yield logged.at, f"{logged.text[:200]} {logged.raised[:200]}"
 
@@ -277,6 +309,7 @@ RULES: tuple[Callable[[Cases], Found], ...] = (
     tokens_are_durable_and_current,
     the_disabled_rest,
     told_rests_are_kept,
+    keys_open_what_they_should,
     benches_end,
     quiet_is_perfect,
     nothing_is_left,

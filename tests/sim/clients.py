@@ -13,6 +13,7 @@ import trio
 
 from server.scripted import MemoryStream
 from tests.kit.http_client import MemoryClient, Received
+from tests.kit.memory_keys import OWNER_KEY
 from tests.sim.history import Ended, Got, Head, Left, Sent, Status
 from tests.sim.upstream import mark
 
@@ -26,6 +27,13 @@ STALLED_AFTER = 55.0
 """The program may cut off a client that takes nothing for about a minute."""
 
 OWN_KEY = "client-own-key-0123456789"
+PATHS = {"count": "/v1/messages/count_tokens", "chat": "/v1/chat/completions"}
+CLIENT_KEYS = 3
+"""So many inbound keys are in use at a time, where they are asked for."""
+
+KEYS_PER_MINUTE = (0, 0, 8)
+"""What each of them may send; 0: any number."""
+
 MODELS = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
 
 
@@ -42,20 +50,21 @@ class Wish:
     relayed: bool = True
     manner: str = "at once"
     leaves_after: int = 0
+    dialect: str = "anthropic"
 
 
 def wish(world: World, rng: random.Random, number: int, session: str) -> Wish:
     """Any request that a client may have."""
     kind = rng.choices(
-        ("stream", "plain", "count", "models", "health", "status", "pinned", "odd"),
-        weights=(50, 20, 8, 5, 3, 5, 4, 3),
+        ("stream", "plain", "count", "models", "health", "status", "pinned", "odd", "chat"),
+        weights=(50, 20, 8, 5, 3, 5, 4, 3, 8),
     )[0]
-    headers = {"x-api-key": OWN_KEY, "anthropic-version": "2023-06-01"}
+    headers = {"x-api-key": _own_key(world, rng), "anthropic-version": "2023-06-01"}
     if rng.random() < 0.7:
         headers["x-claude-code-session-id"] = session
     query = f"?beta=true&mark={mark(number)}"
     if kind in ("health", "status"):
-        return Wish("GET", f"/{kind}", None, {}, relayed=False)
+        return Wish("GET", f"/{kind}", None, owner_headers(world), relayed=False)
     if kind == "models":
         # With providers the list is the program's own.
         return Wish("GET", f"/v1/models{query}", None, headers, relayed=not world.scenario.fallback)
@@ -65,7 +74,19 @@ def wish(world: World, rng: random.Random, number: int, session: str) -> Wish:
     if kind == "pinned" and world.scenario.accounts:
         headers["x-account-name"] = rng.choice(world.scenario.accounts).name
     streams = kind != "plain" and rng.random() < 0.8
-    return _message(world, rng, number, headers, streams=streams, counts=kind == "count")
+    return _message(world, rng, number, headers, PATHS.get(kind, "/v1/messages"), streams=streams)
+
+
+def _own_key(world: World, rng: random.Random) -> str:
+    """What a client shows: a key of the program's where it asks for them, else whatever it has."""
+    if not world.scenario.keyed:
+        return OWN_KEY
+    return world.made_keys[-1 - rng.randrange(CLIENT_KEYS)][1]
+
+
+def owner_headers(world: World) -> dict[str, str]:
+    """Of a request that manages."""
+    return {"authorization": f"Bearer {OWNER_KEY}"} if world.scenario.keyed else {}
 
 
 def _message(
@@ -73,24 +94,24 @@ def _message(
     rng: random.Random,
     number: int,
     headers: dict[str, str],
+    path: str,
     *,
     streams: bool,
-    counts: bool,
 ) -> Wish:
+    streams = streams and path != PATHS["count"]
     words = f"{mark(number)} " + "please " * rng.choice((1, 10, 1000))
     document: dict[str, Any] = {
         "model": rng.choice(MODELS),
         "max_tokens": 100,
         "messages": [{"role": "user", "content": words}],
     }
-    if streams and not counts:
+    if streams:
         document["stream"] = True
-    path = "/v1/messages/count_tokens" if counts else "/v1/messages"
     target = f"{path}?mark={mark(number)}"
     manner, leaves = _manner(world, rng, number)
     return Wish(
         "POST", target, json.dumps(document).encode(), headers,
-        streams and not counts, True, manner, leaves,
+        streams, True, manner, leaves, "openai" if path == PATHS["chat"] else "anthropic",
     )  # fmt: skip
 
 
@@ -139,7 +160,7 @@ class Session:
             Sent(
                 trio.current_time(), number, life, lane, wish.method, wish.target, wish.stream,
                 wish.relayed, wish.headers.get("x-account-name", ""),
-                wish.headers.get("x-api-key", ""), world.calm,
+                wish.headers.get("x-api-key", ""), wish.dialect, world.calm,
             )
         )  # fmt: skip
         how, stalled, received = "silence", False, None
@@ -241,7 +262,7 @@ async def post(world: World, target: str) -> tuple[int, Any]:
     client = MemoryClient(stream)
     with trio.move_on_after(120):
         try:
-            received = await client.post(target, b"")
+            received = await client.post(target, b"", owner_headers(world))
         except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
             return 0, None
         finally:

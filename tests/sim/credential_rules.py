@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.sim.cases import Cases, Found
-from tests.sim.excuses import DISK, forgiven
+from tests.sim.cases import HELD_UP, Case, Cases, Found
+from tests.sim.excuses import DISK, KEYS_FILE, PAUSE, forgiven
+from tests.sim.history import KeyMade
 
 API, OTHER = "api.test", "other.test"
 SPENDING = ("/v1/messages", "/v1/messages/count_tokens")
@@ -14,6 +15,9 @@ SLACK = 1.5
 
 LOOK_SECONDS = 4.0
 """Login files are looked at once a second."""
+
+KEYS_FILE_SECONDS = 45.0
+"""So long a file of keys may be broken, and what follows from that be noticed."""
 
 LATE_SECONDS = 120.0
 """The same, with a bad disk or crashes."""
@@ -101,3 +105,50 @@ def told_rests_are_kept(cases: Cases) -> Found:
             ):
                 rested = f"{one.attempt.at - over.at:.1f} of {planned.rest:g} s"
                 yield one.attempt.at, f"{name} was tried when it had rested {rested}"
+
+
+def keys_open_what_they_should(cases: Cases) -> Found:
+    """A revoked inbound key opens nothing; a valid one, and the owner's, is not turned away.
+
+    While the file cannot be read those go on that were known, and in a new life nobody is.
+    """
+    for case in cases.cases.values():
+        sent = case.sent
+        if not sent.relayed and not sent.own and case.status == 401:
+            yield sent.at, f"request {sent.request}, which shows the owner's key, was turned away"
+        made = cases.made_keys.get(sent.own)
+        if made is None or len(case.ends) != 1:
+            continue
+        if cases.faulted(KEYS_FILE | DISK, sent.at - KEYS_FILE_SECONDS, case.end.at):
+            continue
+        revoked = cases.revoked_keys.get(made.nth, float("inf"))
+        stuck = cases.faulted(HELD_UP, revoked - KEYS_FILE_SECONDS, sent.at)
+        if case.tries and sent.at > revoked + SLACK and not stuck:
+            late = sent.at - revoked
+            yield sent.at, f"request {sent.request} came in by a key revoked {late:.1f} s before"
+        if case.tries and (more := _past_its_limit(cases, case, made)):
+            yield sent.at, f"request {sent.request} is one of {more} in a minute by its key"
+        turned_away = case.status == 401 and not case.tries
+        # Of a new one nobody knows while the one who reads the file is down.
+        unread = sent.at < made.at + SLACK or (
+            cases.crashes("keyring", sent.at - LATE_SECONDS, sent.at)
+            and made.at > sent.at - LATE_SECONDS
+        )
+        if turned_away and case.end.at < revoked and not unread:
+            yield sent.at, f"request {sent.request} was turned away with a valid key"
+
+
+def _past_its_limit(cases: Cases, case: Case, made: KeyMade) -> int:
+    """How many requests came in by that key in the minute before this one, if they were too many."""
+    at = case.sent.at
+    since = at - 60 + SLACK
+    before = [one for one in cases.by_key[made.shown] if since < one.sent.at <= at and one.tries]
+    if not made.per_minute or len(before) <= made.per_minute:
+        return 0
+    # What was counted is gone with a life, and with a second crash over the same state; and while
+    # nobody answers the door, requests that were sent apart come in together.
+    forgotten = cases.crashes("keyring", since - LATE_SECONDS, at) >= 2 or any(
+        since - SLACK <= life.at <= at for life in cases.lives[1:]
+    )
+    held_up = cases.crashes("keyring", since, at) or cases.faulted(DISK | PAUSE, since, at)
+    return 0 if forgotten or held_up else len(before)

@@ -9,6 +9,7 @@ import trio
 
 from tests.kit.memory_credentials import MemoryCredentials
 from tests.kit.memory_disk import MemoryDisk
+from tests.kit.memory_keys import MemoryKeys
 from tests.sim.faults import Dice
 from tests.sim.history import Written
 
@@ -34,6 +35,21 @@ class SimDisk(MemoryDisk):
             await trio.sleep(self._dice.stream("disk slow").uniform(0.1, 4))
         if self._dice.hit("disk error", path.name, scale=0.3):
             raise OSError(28, "no space left on device", str(path))
+
+
+class SimKeys(MemoryKeys):
+    """`keys.json`, with faults before each call."""
+
+    def __init__(self, dice: Dice) -> None:
+        super().__init__()
+        self._dice = dice
+
+    async def _turn(self, call: str) -> None:
+        await super()._turn(call)
+        if self._dice.hit("disk slow", f"keys.json: {call}", scale=0.1):
+            await trio.sleep(self._dice.stream("disk slow").uniform(0.1, 4))
+        if self._dice.hit("disk error", f"keys.json: {call}", scale=0.1):
+            raise OSError(5, "input/output error", "keys.json")
 
 
 class SimCredentials(MemoryCredentials):

@@ -10,7 +10,9 @@ from tests.sim.cases import HELD_UP, Case, Cases
 OTHER = "other.test"
 NETWORK = frozenset({"refused", "silent host"})
 DISK = frozenset({"disk error", "disk slow"})
-CLOCK = frozenset({"clock jump"})
+CLOCK = frozenset({"clock jump", "suspend", "stopped"})
+PAUSE = frozenset({"stopped"})
+KEYS_FILE = frozenset({"keys file broken"})
 OWNERS = frozenset({"account removal", "disable"})
 LOGINS = frozenset({"token refused", "token slow", "token answer lost", "renewed elsewhere"})
 
@@ -33,7 +35,9 @@ def relayed(cases: Cases) -> Iterator[Case]:
 
 def held_and_refused(case: Case) -> bool:
     """A stream that was opened to wait, and got an error event of ours in the end."""
-    return case.content != case.body and case.content.startswith(b"event: error")
+    return case.content != case.body and case.content.startswith(
+        (b"event: error", b'data: {"error"')
+    )
 
 
 def excused(cases: Cases, case: Case) -> bool:
@@ -41,7 +45,7 @@ def excused(cases: Cases, case: Case) -> bool:
     begin, end = case.sent.at, case.end.at
     if cases.ending(case.sent.life, begin, end) or cases.shaken(begin, end):
         return True
-    if any(one.failed for one in case.tries) or cases.faulted(NETWORK, begin, end):
+    if any(one.failed for one in case.tries) or cases.faulted(NETWORK | PAUSE, begin, end):
         return True
     if case.status in (502, 504):
         return any(one.planned and one.planned.ending != "complete" for one in case.tries)

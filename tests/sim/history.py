@@ -58,6 +58,23 @@ class Owner(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyMade(Event):
+    """An inbound key, as clients show it, is in the file; `nth` numbers them. `per_minute` is how
+    many requests it may send in 60 s, 0 any number."""
+
+    nth: int
+    shown: str
+    per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked(Event):
+    """In the file, for good."""
+
+    nth: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fault(Event):
     """Injected. `what` says where."""
 
@@ -66,8 +83,16 @@ class Fault(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Mended(Event):
+    """A fault of this kind that lasted is over."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sent(Event):
-    """A client has begun to send a request. `own` is the credential that it sent along."""
+    """A client has begun to send a request. `own` is the credential that it sent along; `dialect`
+    is whose it speaks: anthropic or openai."""
 
     request: int
     life: int
@@ -78,6 +103,7 @@ class Sent(Event):
     relayed: bool
     pinned: str
     own: str
+    dialect: str
     calm: bool
 
 
@@ -151,7 +177,7 @@ class Over(Event):
 @dataclass(frozen=True, slots=True)
 class Renewal(Event):
     """One exchange at the token endpoint. `access` and `refresh` are empty where nothing was
-    granted; `delivered` says whether the answer went out."""
+    granted; `delivered` says whether an answer went out that tells what became of the token."""
 
     family: str
     sent: str

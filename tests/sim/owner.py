@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
+import trio.testing
 
 from protocol.config import Config
-from protocol.login import CredentialsLocked
+from protocol.login import CredentialsLocked, CredentialsUnusable
 from tests.kit.program import configured
-from tests.sim.clients import post
+from tests.sim.clients import CLIENT_KEYS, post
 from tests.sim.disks import OTHER_CLIENT
-from tests.sim.history import Account, Owner
+from tests.sim.history import Account, Mended, Owner
 from tests.sim.scenario import with_enabled
 from tests.sim.token_endpoint import log_in
 
@@ -24,16 +25,24 @@ APART = 12.0
 """Seconds between two ideas of the owner's, on average."""
 
 JUMPS = (-3600.0, -90.0, 90.0, 3600.0)
+NAPS = (3.0, 40.0, 400.0)
 
 
 async def own(world: World) -> None:
     """Has ideas until the storm is over."""
     dice = world.dice
     rng = dice.stream("owner")
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
     while not dice.calm:
         await trio.sleep(rng.expovariate(1 / APART))
         if dice.hit("clock jump", "wall clock"):
             world.skew += rng.choice(JUMPS)
+        if dice.hit("suspend", "machine"):
+            world.slept += rng.choice(NAPS)  # for everybody else; our clock stands still meanwhile
+        if dice.hit("stopped", "process"):
+            clock.jump(rng.choice(NAPS))  # all that was to happen meanwhile happens at once
+            world.history.add(Mended(trio.current_time(), "stopped"))
         if dice.hit("reload", "same accounts"):
             await reload(world, world.accounts)
         if dice.hit("bad reload", "unknown key"):
@@ -44,6 +53,10 @@ async def own(world: World) -> None:
             await _switch(world)
         if dice.hit("renewed elsewhere", "login"):
             await _renew_elsewhere(world)
+        if dice.hit("key revoked", "inbound key"):
+            await _replace_key(world)
+        if dice.hit("keys file broken", "keys.json"):
+            await _break_keys(world)
 
 
 async def reload(world: World, accounts: tuple[Account, ...]) -> None:
@@ -73,9 +86,10 @@ async def _bad_reload(world: World) -> None:
 
     world.source = broken
     status, _ = await post(world, "/status/reload")
+    if world.source is not broken:
+        return  # the program was started anew meanwhile, for which the file had to be mended
     assert status in (0, 422, 500, 503), status
-    if world.source is broken:
-        world.source = before
+    world.source = before
 
 
 async def _remove_and_restore(world: World) -> None:
@@ -111,3 +125,20 @@ async def _renew_elsewhere(world: World) -> None:
     with contextlib.suppress(OSError, CredentialsLocked):  # it tries again some other time
         async with world.credentials.locked_for_client(world.login_file(name)):
             log_in(world.logins, world.credentials, name, OTHER_CLIENT)
+
+
+async def _replace_key(world: World) -> None:
+    """A key is revoked; whoever has it hears so from the program, and gets another one later."""
+    rng = world.dice.stream("owner")
+    world.revoke_key(len(world.made_keys) - 1 - rng.randrange(CLIENT_KEYS))
+    await trio.sleep(rng.uniform(1, 20))
+    for _ in range(CLIENT_KEYS):  # all of them, so that nobody has one that is revoked
+        world.make_key()
+
+
+async def _break_keys(world: World) -> None:
+    """Somebody edits the file and makes a mistake, which takes a while to be mended."""
+    world.keys.broken = CredentialsUnusable("keys.json cannot be used: it is not JSON")
+    await trio.sleep(world.dice.stream("owner").uniform(1, 40))
+    world.keys.broken = None
+    world.history.add(Mended(trio.current_time(), "keys file broken"))

@@ -14,13 +14,15 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+import trio
 
 from actors.login_writing import LoginWriter
 from actors.mailbox import Inbox
 from actors.reply import Reply
 from protocol import account as account_machine
-from protocol import eligibility, repeats
+from protocol import eligibility, local_limit, repeats
 from protocol.benches import CooldownPolicy
+from protocol.inbound_keys import InboundKey
 from server import relay
 from server.attempt import Served
 from server.client_stream import ClientStream
@@ -28,6 +30,7 @@ from server.delivery import Delivery
 from server.desk import Desk
 from server.upstream_connection import UpstreamConnection
 from server.upstream_port import UpstreamFault
+from supervisor.engine import CHECK_EVERY, Supervisor
 from tests.kit.memory_credentials import MemoryCredentials
 from tests.sim.history import Account
 from tests.sim.scenario import API, FAR, Scenario, draw
@@ -152,6 +155,24 @@ def truncated(real: Any) -> Any:
     return read
 
 
+def always_free(_: Any) -> Any:
+    return lambda sent, limit, now: None
+
+
+def always_valid(_: Any) -> Any:
+    return lambda key, now: "valid"
+
+
+def impatient(_: Any) -> Any:
+    async def watch(engine: Supervisor) -> None:
+        while True:
+            await trio.sleep(CHECK_EVERY)
+            for group in engine._groups.values():
+                group.check(trio.current_time(), 0.0)
+
+    return watch
+
+
 def tried_again(real: Any) -> Any:
     def passed_over(state: Any, account: Any, ask: Any, now: float) -> str | None:
         anew = msgspec.structs.replace(ask, tried=(), shunned=())
@@ -191,6 +212,12 @@ PLANTS = (
           "attempts_stay_in_budget", 4, {"5xx": 0.6}),
     Plant("repeats without a budget", repeats, "asked", endless_budget,
           "repeats_stay_in_budget", 3, {"5xx": 0.9, "529": 0.9}),
+    Plant("a revoked key that opens", InboundKey, "state", always_valid,
+          "keys_open_what_they_should", 3, {"key revoked": 1.0}),
+    Plant("a key's limit forgotten", local_limit, "free_at", always_free,
+          "keys_open_what_they_should", 4, {"key revoked": 0.1}),
+    Plant("a pause taken for a stuck actor", Supervisor, "_watch", impatient,
+          "the_log_knows_no_surprise", 6, {"stopped": 1.0, "slow answer": 0.1}),
 )  # fmt: skip
 
 
@@ -220,6 +247,7 @@ def short(seed: int, rates: dict[str, float]) -> Scenario:
         strategy="round-robin",
         fallback=False,
         passthrough=False,
+        keyed="key revoked" in rates,
         lanes=("express", "express"),
         storm=storm,
         clients=5,

@@ -36,7 +36,8 @@ CLIENT_FAULTS = ("slow client", "stopped client", "leaver")
 DISK_FAULTS = ("disk error", "disk slow")
 OWNER_FAULTS = ("reload", "bad reload", "account removal", "disable")
 LOGIN_FAULTS = ("token refused", "token slow", "token answer lost", "renewed elsewhere")
-OTHER_FAULTS = ("clock jump", "drain", "stop at once", "power cut")
+KEY_FAULTS = ("key revoked", "keys file broken")
+OTHER_FAULTS = ("clock jump", "suspend", "stopped", "drain", "stop at once", "power cut")
 KINDS = (
     *UPSTREAM_FAULTS,
     *NETWORK_FAULTS,
@@ -45,10 +46,15 @@ KINDS = (
     *DISK_FAULTS,
     *OWNER_FAULTS,
     *LOGIN_FAULTS,
+    *KEY_FAULTS,
     *OTHER_FAULTS,
 )
 
 RATES = (0.02, 0.05, 0.1, 0.1, 0.3, 0.6)
+SELDOM = frozenset((*OWNER_FAULTS, *LOGIN_FAULTS, *KEY_FAULTS, *OTHER_FAULTS))
+"""What has few occasions in a run, once in many seconds where others have one with each request."""
+
+SELDOM_RATES = (0.2, 0.5, 1.0)
 STORMS = (60.0, 150.0, 400.0)
 TOKEN_LIFETIMES = (120.0, 700.0, 3600.0)
 
@@ -63,6 +69,7 @@ class Scenario:
     strategy: str
     fallback: bool
     passthrough: bool
+    keyed: bool
     lanes: tuple[str, ...]
     storm: float
     clients: int
@@ -76,7 +83,9 @@ class Scenario:
         """The configuration, with other accounts if given."""
         told = self.settings
         lines = [
-            SETTINGS.replace("api.test", TOKENS),
+            SETTINGS.replace("api.test", TOKENS).replace(
+                "[access]", f"[access]\nkeys = {str(self.keyed).lower()}"
+            ),
             f"[upstream]\nbase_url = 'http://{API}'\nconnect_timeout = 5",
             f"response_timeout = {told['response']}\nidle_timeout = {told['idle']}",
             f"[routing]\nstrategy = '{self.strategy}'\nmax_wait = {told['max_wait']}",
@@ -113,7 +122,14 @@ def draw(seed: int) -> Scenario:
     passthrough = rng.random() < 0.1
     accounts = () if passthrough else _accounts(rng)
     storm = rng.choice(STORMS)
-    rates = _rates(rng, logins=any(not account.secret for account in accounts))
+    keyed = not passthrough and rng.random() < 0.3
+    rates = _rates(
+        rng,
+        without=(
+            *(() if keyed else KEY_FAULTS),
+            *(() if any(not account.secret for account in accounts) else LOGIN_FAULTS),
+        ),
+    )
     return Scenario(
         seed=seed,
         accounts=accounts,
@@ -132,6 +148,7 @@ def draw(seed: int) -> Scenario:
         ),
         fallback=not passthrough and rng.random() < 0.3,
         passthrough=passthrough,
+        keyed=keyed,
         lanes=tuple(rng.choice(("express", "reference")) for _ in range(4)),
         storm=storm,
         clients=rng.randint(4, 12),
@@ -158,10 +175,14 @@ def _accounts(rng: random.Random) -> tuple[Account, ...]:
     return tuple(accounts)
 
 
-def _rates(rng: random.Random, *, logins: bool) -> dict[str, float]:
+def _rates(rng: random.Random, without: tuple[str, ...]) -> dict[str, float]:
     chance = rng.choice((0.15, 0.3, 0.6))
-    kinds = [kind for kind in KINDS if logins or kind not in LOGIN_FAULTS]
-    return {kind: rng.choice(RATES) for kind in kinds if rng.random() < chance}
+    kinds = [kind for kind in KINDS if kind not in without]
+    return {
+        kind: rng.choice(SELDOM_RATES if kind in SELDOM else RATES)
+        for kind in kinds
+        if rng.random() < chance
+    }
 
 
 def _windows(rng: random.Random, storm: float) -> tuple[tuple[float, float], ...]:

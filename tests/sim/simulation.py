@@ -18,6 +18,7 @@ from trio._core import _run as scheduler
 
 from actors.overdue import overdue
 from server.turnstile import turnstile
+from tests.sim.day import heal, prove, storm
 from tests.sim.history import History, Left, Logged
 from tests.sim.scenario import Scenario, draw
 from tests.sim.world import World
@@ -84,9 +85,9 @@ async def _day(scenario: Scenario, history: History) -> None:
         async with trio.open_nursery() as program:
             program.cancel_scope.deadline = LONGEST_SECONDS
             program.start_soon(world.lives)
-            await world.storm()
-            await world.heal()
-            await world.prove()
+            await storm(world)
+            await heal(world)
+            await prove(world)
             world.stop()
         assert trio.current_time() < LONGEST_SECONDS, "the run came to no end"
         await trio.sleep(GOODBYE_SECONDS)

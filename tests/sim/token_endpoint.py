@@ -44,7 +44,7 @@ class SimLogins(ScriptedLogins):
         sent = str(seen.json().get("refresh_token", ""))
         family = self._family_of.get(sent, "")
         if self._dice.hit("token refused", family):
-            self._record(family, sent, None, delivered=True)
+            self._record(family, sent, None, delivered=False)  # it says nothing of the token
             return server_error(503)
         lost = self._dice.hit("token answer lost", family)
         slow = self._dice.hit("token slow", family)

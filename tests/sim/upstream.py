@@ -41,6 +41,7 @@ from tests.sim.history import Attempt, Over, Planned
 from tests.sim.scenario import OTHER
 
 MARK = re.compile(rb"sim-r(\d+)-")
+ASKS_FOR_A_STREAM = re.compile(rb'"stream": ?true')
 TOKEN_PATH = "/v1/oauth/token"
 LONGEST_REST = 90
 """Seconds: the longest word of an upstream's."""
@@ -141,7 +142,7 @@ class SimUpstream(ScriptedUpstream):
                 ("5xx", lambda: Answered(openai_error(503, "down"), "5xx")),
                 ("no answer", self._nothing),
             ]  # fmt: skip
-        streams = b'"stream": true' in seen.body
+        streams = ASKS_FOR_A_STREAM.search(seen.body) is not None
         return [
             ("429 retry-after", self._limited),
             ("429 window", self._window),

@@ -14,6 +14,8 @@ import trio
 
 from protocol import quota_file
 from protocol.config import Config
+from protocol.inbound_keys import InboundKey
+from protocol.secrets import Secret
 from server.scripted import MemoryNetwork, MemoryStream, stream_pair
 from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits
@@ -25,22 +27,34 @@ from supervisor.parts import Parts
 from supervisor.program import Program
 from tests.kit.logins import login_path
 from tests.kit.memory_clients import MemoryClients
+from tests.kit.memory_keys import OWNER_KEY
 from tests.kit.program import EPOCH, configured
-from tests.sim import owner
-from tests.sim.clients import OWN_KEY, Session, Wish, post, wish
-from tests.sim.disks import OWNER, SimCredentials, SimDisk
+from tests.sim.clients import CLIENT_KEYS, KEYS_PER_MINUTE, OWN_KEY
+from tests.sim.disks import OWNER, SimCredentials, SimDisk, SimKeys
 from tests.sim.faults import Dice, meddled_with
-from tests.sim.history import Account, Calm, Configured, Guarded, History, Left, Life, Line
+from tests.sim.history import (
+    Account,
+    Configured,
+    Guarded,
+    History,
+    KeyMade,
+    KeyRevoked,
+    Left,
+    Life,
+    Line,
+)
 from tests.sim.scenario import API, FAR, OTHER, PROVIDER_KEY, TOKENS, Scenario
-from tests.sim.token_endpoint import SimLogins, is_alive, log_in
-from tests.sim.upstream import LONGEST_REST, SimUpstream
+from tests.sim.token_endpoint import SimLogins, log_in
+from tests.sim.upstream import SimUpstream
 
 STATE = Path("/state")
 TLS = tls_context("")
 INSTANCE = Instance(
     pid=1, host="127.0.0.1", port=0, started_at="", id="simulated", version="simulated"
 )
-LIFE_SECONDS = 90.0
+LIFE_SECONDS = 60.0
+"""On average until a life may end, before a fault decides whether it does."""
+
 DOWN_SECONDS = 0.5
 
 
@@ -53,6 +67,7 @@ class World:
         self.dice = Dice(scenario, history)
         self.calm = False
         self.skew = 0.0
+        self.slept = 0.0
         self.life = 0
         self.accounts: tuple[Account, ...] = scenario.accounts
         self.wanted = scenario.accounts
@@ -60,6 +75,10 @@ class World:
         self.disk = SimDisk(self.dice)
         self.logins = SimLogins(self.dice, self.true_time, scenario.token_lifetime)
         self.credentials = SimCredentials(self.dice, self.wall)
+        self.keys = SimKeys(self.dice)
+        self.made_keys: list[tuple[InboundKey, str]] = []
+        for _ in range(CLIENT_KEYS if scenario.keyed else 0):
+            self.make_key()
         self._numbers = 0
         self._attempts = 0
         self._program: Program | None = None
@@ -76,7 +95,7 @@ class World:
 
     def true_time(self) -> float:
         """Epoch seconds, as everybody else has them."""
-        return EPOCH + trio.current_time()
+        return EPOCH + trio.current_time() + self.slept
 
     def wall(self) -> float:
         """Epoch seconds, as this machine believes."""
@@ -99,6 +118,21 @@ class World:
         """These are in force."""
         self.accounts = accounts
         self.history.add(Configured(trio.current_time(), accounts, self.scenario.settings))
+
+    # --- inbound keys
+
+    def make_key(self) -> None:
+        """One more; the newest ones are those that clients have."""
+        nth = len(self.made_keys)
+        per_minute = KEYS_PER_MINUTE[nth % CLIENT_KEYS]
+        made = self.keys.add(nth, requests_per_minute=per_minute)
+        self.made_keys.append(made)
+        self.history.add(KeyMade(trio.current_time(), nth, made[1], per_minute))
+
+    def revoke_key(self, nth: int) -> None:
+        """Whoever has it does not know so."""
+        self.keys.revoke(self.made_keys[nth][0], self.wall())
+        self.history.add(KeyRevoked(trio.current_time(), nth))
 
     # --- upstreams
 
@@ -244,8 +278,10 @@ class World:
             memory=memory,
             environ={},
             credential_disk=self.credentials,
+            key_disk=self.keys,
         )
         parts.clients = self.guarded = MemoryClients(lambda: parts.config)
+        self.guarded.key = Secret(OWNER_KEY) if self.scenario.keyed else None
         return parts
 
     def _look_for_leftovers(self, parts: Parts) -> None:
@@ -257,7 +293,8 @@ class World:
     def read_the_logs(self) -> None:
         """What was written down of requests, and of what should never be."""
         now = trio.current_time()
-        secret = {OWN_KEY, PROVIDER_KEY, *self.logins.all_tokens()}
+        secret = {OWN_KEY, PROVIDER_KEY, OWNER_KEY, *self.logins.all_tokens()}
+        secret |= {shown for _, shown in self.made_keys}
         secret |= {account.secret for account in self.scenario.accounts} - {""}
         for path, data in sorted(self.disk.files.items()):
             found = sum(value.encode() in data for value in secret)
@@ -265,59 +302,6 @@ class World:
             if path.name.startswith("requests-"):
                 for line in data.splitlines():
                     self.history.add(Line(now, str(json.loads(line)["request_id"])))
-
-    # --- the day
-
-    async def storm(self) -> None:
-        """Clients come and the owner has ideas, while faults are let loose."""
-        async with trio.open_nursery() as nursery:
-            for number in range(self.scenario.clients):
-                nursery.start_soon(Session(self, f"session-{number}").run)
-            nursery.start_soon(owner.own, self)
-            await trio.sleep(self.scenario.storm)
-            self.dice.calm = True
-
-    async def heal(self) -> None:
-        """What only its owner can mend is mended; then it is quiet for as long as anything lasts."""
-        await self._reload_until_taken()
-        for account in self.scenario.accounts:
-            if not account.secret and not is_alive(self.logins, self.credentials, account.name):
-                log_in(self.logins, self.credentials, account.name, OWNER)
-        # The longest word of an upstream, the longest bench; actors at rest between two lives, and
-        # providers that rest after failures.
-        settings = self.scenario.settings
-        rests = (LONGEST_REST, settings["maximum"], settings["auth"])
-        await trio.sleep(60.0 + max(rests) + (240.0 if self.scenario.fallback else 0.0))
-        self.calm = True
-        self.history.add(Calm(trio.current_time()))
-
-    async def _reload_until_taken(self) -> None:
-        self.skew = 0.0
-        for _ in range(20):
-            await trio.sleep(10)
-            await owner.reload(self, self.scenario.accounts)
-            if all([await self._enabled(account) for account in self.scenario.accounts]):
-                return
-
-    async def _enabled(self, account: Account) -> bool:
-        """A reset that was read from a clock that was an hour late is an hour too long."""
-        actions = ("enable", "reset") if "clock jump" in self.scenario.rates else ("enable",)
-        answers = [
-            await post(self, f"/status/accounts/{account.name}/{action}") for action in actions
-        ]
-        return all(status == 200 for status, _ in answers)
-
-    async def prove(self) -> None:
-        """After quiet: a few of each, and what the program says of itself."""
-        session = Session(self, "calm")
-        rng = self.dice.stream("calm")
-        for _ in range(10):
-            number = self.number()
-            asked = wish(self, rng, number, "session-calm")
-            await session.ask(number, asked)
-        await trio.sleep(5)
-        await session.ask(self.number(), Wish("GET", "/status", None, {}, relayed=False))
-        await session.hang_up()
 
     def stop(self) -> None:
         """The end, as asked."""

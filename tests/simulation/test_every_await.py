@@ -33,6 +33,7 @@ from tests.kit.crashes import (
 from tests.kit.http_client import MemoryClient, Received
 from tests.kit.logins import SETTINGS, login, login_file, login_path
 from tests.kit.memory_credentials import MemoryCredentials
+from tests.kit.memory_keys import OWNER_KEY, MemoryKeys
 from tests.kit.program import RunningProgram, program_in_memory, wall_time, wrapped_actors
 from tests.kit.promises import Measured
 from tests.kit.rounds import rounds
@@ -45,7 +46,7 @@ api_key = "key-first"
 name = "second"
 api_key = "key-second"
 """
-LOGIN = login("third") + "priority = 9\n" + SETTINGS
+LOGIN = login("third") + "priority = 9\n"
 """Of an account that serves nobody here, but whose token runs out while they work."""
 LOGIN_SECONDS = 603.0
 
@@ -77,6 +78,7 @@ AWAITING = [
     "model-lists",
     "loop-lag",
     "settings-guard",
+    "keyring",
 ]
 """The dispatcher, the accounts, the one that knows the providers and, without a file to read, the one
 that watches it have no await but their reading (to tell somebody is none while he has room); the front
@@ -92,7 +94,9 @@ READS_MESSAGES = [
     "vault",
     "refresh",
     "config-watcher",
+    "keyring",
 ]
+OWNER = {"authorization": f"Bearer {OWNER_KEY}"}
 
 INPUT_TOKENS = 12
 STREAM = text_stream("hello", events=4, pause=0.5, input_tokens=INPUT_TOKENS)
@@ -111,25 +115,26 @@ def scripted(logins: ScriptedLogins) -> ScriptedUpstream:
     return upstream
 
 
-async def one(program: RunningProgram, delay: float, answers: list[Received]) -> None:
-    """A request that begins after `delay` seconds."""
+async def one(program: RunningProgram, key: str, delay: float, answers: list[Received]) -> None:
+    """A request that begins after `delay` seconds, with an inbound key, which not every program
+    asks for."""
     await trio.sleep(delay)
     client = MemoryClient(await program.connect())
     body = {"model": "m", "stream": True, "messages": []}
-    answers.append(await client.post("/v1/messages", body))
+    answers.append(await client.post("/v1/messages", body, {"x-api-key": key}))
     await client.leave()
 
 
-async def work(program: RunningProgram) -> list[Received]:
+async def work(program: RunningProgram, key: str) -> list[Received]:
     """Eight overlapping requests, and management beside them."""
     answers: list[Received] = []
     async with trio.open_nursery() as nursery:
         for number in range(REQUESTS):
-            nursery.start_soon(one, program, number * 0.4, answers)
+            nursery.start_soon(one, program, key, number * 0.4, answers)
         client = MemoryClient(await program.connect())
         for path in ("/status/accounts/first/reset", "/status/reload"):
             await trio.sleep(0.9)
-            assert (await client.post(path, b"")).status == 200
+            assert (await client.post(path, b"", OWNER)).status == 200
         await trio.sleep(1)
         assert (await client.get("/health")).status == 200
     return answers
@@ -140,7 +145,7 @@ async def settle(program: RunningProgram) -> dict[str, object]:
     await trio.sleep(20)
     for _ in range(2):
         client = MemoryClient(await program.connect())
-        status = (await client.get("/status")).json()
+        status = (await client.get("/status", OWNER)).json()
         assert isinstance(status, dict)
         if all(actor["state"] == "running" for actor in status["actors"]):
             break
@@ -174,6 +179,13 @@ def check_login(logins: ScriptedLogins, disk: MemoryCredentials) -> None:
     assert logins.is_current(tokens["refreshToken"])
 
 
+def check_keys(keys: MemoryKeys, key_id: str, *, asked_for: bool) -> None:
+    """When the key was used is written down; of a program that asks for no keys nothing is."""
+    found = keys.file.key(key_id)
+    assert found is not None
+    assert (found.last_used is not None) is asked_for
+
+
 async def run_with(
     name: str, wrap: Callable[[Run], Run], then: Callable[[], None] = lambda: None
 ) -> set[str]:
@@ -182,13 +194,18 @@ async def run_with(
     logins, disk = ScriptedLogins(wall_time), MemoryCredentials(wall_time)
     disk.put(login_path("third"), login_file(logins.grant("third", lifetime=LOGIN_SECONDS)))
     upstream = scripted(logins)
+    keys = MemoryKeys()
+    key, shown = keys.add(1, requests_per_minute=REQUESTS)
     with wrapped_actors({name: wrap}):
-        config = CONFIG + LOGIN + SWITCHED_ON.get(name, "")
-        async with program_in_memory(config, upstream, credentials=disk) as program:
-            answers = await work(program)
+        config = CONFIG + LOGIN + SETTINGS + SWITCHED_ON.get(name, "")
+        if name == "keyring":  # without keys it has nothing to do
+            config = config.replace("[access]", "[access]\nkeys = true")
+        async with program_in_memory(config, upstream, credentials=disk, keys=keys) as program:
+            answers = await work(program, shown)
             status = await settle(program)
             then()
     check_login(logins, disk)
+    check_keys(keys, key.id, asked_for=name == "keyring")
     sent = [seen for seen in upstream.requests if seen.path == "/v1/messages"]
     assert len(sent) <= REQUESTS + REFUSED + 1, "a crash costs one more request to the upstream"
     assert all(seen.outcome == "complete" for seen in sent), "and none that was being answered"

@@ -11,7 +11,7 @@ import pytest
 from protocol import key_file
 from protocol.key_file import KeyFile, Note
 from protocol.login import CredentialsUnusable
-from supervisor.key_store import KeyDisk, KeyStore
+from supervisor.key_store import KeyStore, StoredKeys
 from tests.protocol.test_inbound_keys import NOW, key
 
 KEY, _ = key()
@@ -52,7 +52,7 @@ async def test_a_note_never_touches_a_broken_file(store: KeyStore) -> None:
     store.path.write_text("{broken")
     store.path.chmod(0o600)
     with pytest.raises(CredentialsUnusable):
-        await KeyDisk(store).note({KEY.id: Note(NOW)})
+        await StoredKeys(store).note({KEY.id: Note(NOW)})
     assert store.path.read_text() == "{broken"
 
 
@@ -83,7 +83,7 @@ def test_changes_of_many_at_once_are_all_kept(store: KeyStore) -> None:
 
 
 async def test_a_changed_file_has_another_stamp(store: KeyStore) -> None:
-    disk = KeyDisk(store)
+    disk = StoredKeys(store)
     assert await disk.stamp() is None
     store.change(lambda file: key_file.added(file, KEY))
     first = await disk.stamp()

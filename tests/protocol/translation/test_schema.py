@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.translation.schema import cleaned
@@ -288,6 +288,35 @@ def test_every_schema_becomes_one_that_is_taken(schema: dict[str, Any]) -> None:
     found = cleaned(schema)
     strict(found)
     assert found["type"] == "object"
+
+
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=3,
+)
+_words = (*_keywords, "properties", "items", "anyOf", "oneOf", "allOf", "$defs", "nullable")
+
+
+@given(
+    st.recursive(
+        _anything,
+        lambda inner: (
+            st.dictionaries(st.sampled_from(_words), inner, max_size=5)
+            | st.lists(inner, max_size=2)
+        ),
+        max_leaves=8,
+    )
+)
+@example({"properties": {"a": {"type": "string", "format": {}}}})
+@example({"properties": {"a": {}}, "required": [{}]})
+@example({"allOf": [{"properties": 1}, {"properties": {"a": {}}}]})
+@example({"allOf": [{"required": 1}, {"required": ["a"]}]})
+@example({"allOf": [{"required": [{}]}]})
+def test_a_keyword_that_has_nonsense_for_a_value_is_no_failure(schema: Any) -> None:
+    assert cleaned(schema)["type"] == "object"
 
 
 @pytest.mark.parametrize(
