@@ -101,6 +101,8 @@ class Connection(TCPServer):
             if not self.given_back:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                     await self._close()
+            # They hold each other, and what was read: not to be left to the collector.
+            del self.protocol, self._task_group
 
     async def protocol_send(self, event: Event) -> None:
         """What the protocol wants done with the connection."""

@@ -78,6 +78,10 @@ class Parts:
 
     tls: ServerTls | None = None
     """The front end's certificate, where it has one."""
+    connections: Connections | None = None
+    connections_limit = sys.maxsize  # what the machine allows, where that is less
+    nursery: trio.Nursery | None = None
+    """For what outlives the actor that caused it; the program sets it."""
 
     def __init__(
         self,
@@ -104,7 +108,7 @@ class Parts:
         self.state_directory = state_directory
         self.listening = listening
         self.disk = disk or RealDisk(replace_file)
-        self.memory = memory or _memory(state_directory, real=disk is None)
+        self.memory = memory or quota_memory.of(state_directory, real=disk is None)
         self._recalled: set[str] = set()
         self.wall_clock = wall_clock
         self._environ = environ
@@ -129,8 +133,6 @@ class Parts:
         self._salt = secrets.token_bytes(16)
         self.foreign = foreign_of(self)
         self.door = Door(self._ports(), GateRules(self), self._salt)
-        self.connections: Connections | None = None
-        self.connections_limit = sys.maxsize  # what the machine allows, where that is less
         self.loop_lag: Callable[[], object] = dict
         """How late the event loop is; the tree sets it."""
         self.clients: Clients | None = None
@@ -139,8 +141,6 @@ class Parts:
         """What the settings guard did; the tree sets it."""
         self.point_again: Callable[[], object] = dict
         """Called when somebody else has put the client's settings back; the tree sets it."""
-        self.nursery: trio.Nursery | None = None
-        """For what outlives the actor that caused it; the program sets it."""
 
     def secure(self, pair: Pair) -> None:
         """From the start on, clients shake hands with this certificate, and with its renewals."""
@@ -304,11 +304,6 @@ class Parts:
             foreign=self.foreign,
             keyring=self.access.keyring,
         )
-
-
-def _memory(state_directory: Path, *, real: bool) -> QuotaMemory:
-    path = state_directory / quota_memory.FILE_NAME
-    return quota_memory.load(path) if real else quota_memory.nothing_known(path)
 
 
 def trust_anchors(config: Config) -> ssl.SSLContext:

@@ -48,3 +48,9 @@ def load(path: Path) -> QuotaMemory:
         return nothing_known(None)
     log.warning("%s cannot be used and is kept as %s: %s", path, aside, reason)
     return nothing_known(path)
+
+
+def of(state_directory: Path, *, real: bool) -> QuotaMemory:
+    """What is kept there; nothing is read on a made-up machine."""
+    path = state_directory / FILE_NAME
+    return load(path) if real else nothing_known(path)

@@ -34,7 +34,7 @@ from tests.kit.wire import Wire
 pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(600)]
 
 MEGABYTE = 2**20
-SLACK = 12 * MEGABYTE
+SLACK = 16 * MEGABYTE
 """For the allocator, which gives back little of what was in small pieces."""
 BODY_MAX = 2 * MEGABYTE
 INFLIGHT_MAX = 8 * MEGABYTE

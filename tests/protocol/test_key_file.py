@@ -68,6 +68,7 @@ def test_what_is_shown_of_a_key_is_all_but_what_it_is_proven_with() -> None:
         "requests_per_minute": 7,
         "tokens_per_minute": 8,
         "budget_per_day": 9.5,
+        "used": None,
     }
     plain = key_view(InboundKey("0a0b0c0d", "ci", b"", b""), NOW)
     assert (plain["expires"], plain["revoked"], plain["last_used"]) == (None, None, None)
