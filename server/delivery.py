@@ -86,8 +86,8 @@ class Delivery:
             # A client may close as soon as it has read that much (or the last event of a stream),
             # before we are told of the end.
             self._on_delivered()
-        if self._exchange.head.method != "HEAD":
-            await self._exchange.send(chunk)
+        # To HEAD its head goes out now, too: should the rest break off, that changes nothing of it.
+        await self._exchange.send(b"" if self._exchange.head.method == "HEAD" else chunk)
 
 
 def _content_length(headers: list[tuple[bytes, bytes]]) -> int | None:

@@ -126,8 +126,7 @@ class _Merging:
         await self._exchange.finish()
 
     async def _send(self, chunk: bytes) -> None:
-        if self._exchange.head.method != "HEAD":
-            await self._exchange.send(chunk)
+        await self._exchange.send(b"" if self._exchange.head.method == "HEAD" else chunk)
 
     def _merged(self, body: bytes) -> bytes:
         document = read_json(_document, body)

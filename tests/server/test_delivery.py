@@ -72,7 +72,7 @@ async def test_a_head_request_gets_no_body() -> None:
     delivery = delivery_to(client, [])
     await delivery.add(b"body")
     await delivery.finish()
-    assert client.seen == [200, "end"]
+    assert client.seen == [200, b"", "end"]
 
 
 async def test_a_body_of_known_length_is_delivered_with_its_last_byte() -> None:

@@ -328,6 +328,12 @@ def test_a_head_that_comes_too_slowly_is_told_so_whatever_was_asked_before(metho
     assert b"the request head came too slowly" in received
 
 
+def test_the_head_of_an_answer_that_breaks_off_is_shown_to_who_wants_no_more() -> None:
+    asked = b"HEAD /v1/models HTTP/1.1\r\n" + HOST + b"\r\n"
+    cut = answer_of([b"a", b"b"], "content-length", cut=True, status=201, name="c")
+    assert same_on_both([asked, None], [cut])[0].startswith(b"HTTP/1.1 201 ")
+
+
 @pytest.mark.promise("C6")
 @pytest.mark.sweep
 @pytest.mark.timeout(900)
