@@ -5,10 +5,10 @@ be served. But where all of them fail, each try is one more burden on who cannot
 
 | | | why |
 |---|---|---|
-| budget | a repeat costs as much as five first attempts bring, and there are three in hand | repeats that are not served stay below 20 % + 3 of the requests (`reliability.md` U2, U7) |
+| budget | a repeat costs as much as five first attempts bring, and there are ten in hand | the first five requests of a storm are tried as often as a single one (`interface.md` rule 5); repeats that are not served stay below 20 % + 10 of the requests, of a thousand below 20 % + 3 (`reliability.md` U2, U7) |
 | given back | what a repeat cost that was served, or that nobody was left for | where another account works, nobody goes without for the fault of the first |
-| circuit | opens at the fifth fault in a row, if two accounts met them or it is overloaded; then nothing is repeated | each request is still tried once, so the end of it is noticed at once |
-| calm | after 30 s without a fault three are in hand again, and the circuit is closed | who asks now and then has not made a storm |
+| circuit | opens at the fifteenth fault in a row, if two accounts met them or it is overloaded; then nothing is repeated | each request is still tried once, so the end of it is noticed at once |
+| calm | after 30 s without a fault ten are in hand again, and the circuit is closed | who asks now and then has not made a storm |
 
 A limit (429) is not meant here: another account is another route then, not a repeat.
 """
@@ -22,11 +22,11 @@ import msgspec
 PRICE = 5
 """First attempts that pay for one repeat."""
 
-IN_HAND = 3 * PRICE
+IN_HAND = 10 * PRICE
 SAVED_MAX = 100 * PRICE
 """Paid in by five hundred requests: enough for all that were under way when an upstream is restarted."""
 
-FAULTS_IN_A_ROW = 5
+FAULTS_IN_A_ROW = 15
 ACCOUNTS_TO_OPEN = 2
 """One account alone may be at fault itself, unless its upstream says that it is overloaded."""
 

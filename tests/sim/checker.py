@@ -195,8 +195,8 @@ def attempts_stay_in_budget(cases: Cases) -> Found:
 
 
 def repeats_stay_in_budget(cases: Cases) -> Found:
-    """After faults of the upstream itself, no more than a fifth of the requests and three are sent
-    there again in vain; three more for each calm, each life and each reset by the owner."""
+    """After faults of the upstream itself, no more than a fifth of the requests and ten are sent
+    there again in vain; ten more for each calm, each life and each reset by the owner."""
     limits = cases.configured[0].limits if cases.configured else {}
     if limits.get("max_wait", 0) or limits.get("max_hold", 0):
         return  # who waited begins anew
@@ -212,7 +212,7 @@ def repeats_stay_in_budget(cases: Cases) -> Found:
         vain += sum(
             before in ITS_OWN and after in ITS_OWN for before, after in itertools.pairwise(faults)
         )
-    if vain > firsts / 5 + 3 * calms:
+    if vain > firsts / 5 + 10 * calms:
         yield last, f"{vain} repeats in vain of {firsts} requests, {calms} times calm"
 
 
