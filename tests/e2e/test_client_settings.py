@@ -47,7 +47,7 @@ async def test_the_client_is_pointed_when_it_listens_and_put_back_by_the_stop(
         while base_url(settings) == process.url:  # noqa: ASYNC110 - a file tells nobody
             await trio.sleep(0.002)
         assert base_url(settings) == upstream.url
-        assert trio.current_time() - asked < 1
+        assert trio.current_time() - asked < 5  # far below what the drain may take
         assert await process.ends() == 0
     assert settings.read_bytes() == ORIGINAL
     assert not (state / "client.json").exists()

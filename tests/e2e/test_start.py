@@ -103,12 +103,15 @@ async def test_what_is_wrong_at_the_start_has_its_exit_code_and_says_what_to_do(
         (78, "a syntax error", [file("broken.toml", "[server\n")], {}),
         (78, r"access", [good, "--host", "0.0.0.0"], {}),
         (78, "cannot listen on 192.0.2.1", [
-            file("away.toml", '[access]\ntoken = "' + "t" * 40 + '"\n'), "--host", "192.0.2.1"
+            file("away.toml", '[server]\nport = 0\n[access]\ntoken = "' + "t" * 40 + '"\n'),
+            "--host", "192.0.2.1",
         ], {}),
         (78, r"tls_certificate.*PEM", [file("tls.toml", (
             f'[server]\nport = 0\ntls_certificate = "{not_pem}"\ntls_key = "{not_pem}"\n'
         ))], {}),
-        (78, r"upstream\.ca_file", [file("ca.toml", f'[upstream]\nca_file = "{not_pem}"\n')], {}),
+        (78, r"upstream\.ca_file", [file("ca.toml", (
+            f'[server]\nport = 0\n[upstream]\nca_file = "{not_pem}"\n'
+        ))], {}),
         (78, "SSL_CERT_FILE", [good], {"SSL_CERT_FILE": str(tmp_path / "no.pem")}),
         (77, "state directory", [good], {"SUPERVISOR_STATE_DIR": "/proc/supervisor"}),
         (77, "state directory", [good], {"SUPERVISOR_STATE_DIR": str(good)}),

@@ -32,11 +32,17 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is free, whatever else runs on this machine."""
+    monkeypatch.setattr(machine, "port_owner", lambda server: "")
+
+
+@pytest.fixture
 def no_systemd(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(home))
 
 
-@pytest.mark.usefixtures("upstream")
+@pytest.mark.usefixtures("upstream", "usual_port")
 def test_where_nothing_runs_that_is_what_is_wrong(invoke: Invoke, home: Path) -> None:
     ended = invoke("doctor", "--no-replay")
     assert ended.exit_code == 1
@@ -45,7 +51,7 @@ def test_where_nothing_runs_that_is_what_is_wrong(invoke: Invoke, home: Path) ->
     assert "not looked at: what only a running instance knows, the gateway contract" in ended.output
 
 
-@pytest.mark.usefixtures("upstream")
+@pytest.mark.usefixtures("upstream", "usual_port")
 def test_json_has_every_finding_with_its_fix(invoke: Invoke, home: Path) -> None:
     ended = invoke("doctor", "--no-replay", "--json")
     assert ended.exit_code == 1

@@ -32,6 +32,12 @@ def systemctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fa
 
 
 @pytest.fixture
+def usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is free, whatever else runs on this machine."""
+    monkeypatch.setattr("supervisor.cli.setup_steps.is_free", lambda port: True)
+
+
+@pytest.fixture
 def config(home: Path) -> Path:
     return home / ".config" / "llm-supervisor" / "config.toml"
 
@@ -66,7 +72,7 @@ def _stored(state: Path) -> dict[str, dict[str, str]]:
     return stored
 
 
-@pytest.mark.usefixtures("systemctl")
+@pytest.mark.usefixtures("systemctl", "usual_port")
 def test_yes_takes_logins_and_keys_writes_a_file_and_says_what_is_next(
     invoke: Invoke, home: Path, state_dir: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

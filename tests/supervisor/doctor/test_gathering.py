@@ -53,7 +53,8 @@ def _store(state: Path, accounts: Mapping[str, object]) -> None:
     file.chmod(0o600)
 
 
-def test_an_empty_home_has_nothing_to_say(home: Path) -> None:
+def test_an_empty_home_has_nothing_to_say(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPERVISOR_SERVER_PORT", "0")  # whoever has the usual one on this machine
     facts = _look()
     assert facts.files == ()
     assert facts.accounts == ()
