@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import trio
 
-from actors.mailbox import Envelope, Mailbox
+from actors.mailbox import ActorStopped, Envelope, Mailbox
 from actors.messages import (
     AccountChanged,
     AccountMessage,
@@ -69,8 +70,9 @@ class AccountActor:
 
     async def _push(self, state: AccountState) -> None:
         snapshot = AccountChanged(state)
-        if not self._dispatcher.tell_nowait(snapshot):
-            await self._dispatcher.tell(snapshot)
+        with contextlib.suppress(ActorStopped):  # it ended before us, in a drain: nobody chooses
+            if not self._dispatcher.tell_nowait(snapshot):
+                await self._dispatcher.tell(snapshot)
 
     def _step(self, state: AccountState, message: AccountMessage) -> AccountState:
         now = trio.current_time()

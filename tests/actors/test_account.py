@@ -300,3 +300,12 @@ async def test_a_first_life_begins_as_the_last_program_left_it(autojump_clock: o
         assert [state.quota for state in scene.snapshots()] == [quota]
         await scene.mailbox.ask(Report(reported()), timeout=1)
         assert scene.snapshots()[-1].quota == quota, "an answer that says nothing changes nothing"
+
+
+async def test_it_outlives_the_dispatcher_while_the_program_stops(
+    autojump_clock: object, scene: Scene
+) -> None:
+    """In a drain nobody is started again; what is still to be said has nobody to hear it."""
+    scene.dispatcher.close()
+    await scene.mailbox.tell(reported())
+    assert (await scene.mailbox.ask(SetEnabled(False), timeout=1)).enabled is False
