@@ -16,17 +16,28 @@ ASKS_MAX = 3
 restarts that are there for accidents, and end the program."""
 
 
-async def insist(mailbox: Mailbox[Any], question: Question[R], *, timeout: float) -> R:  # noqa: ASYNC109 - as in `ask`
+async def insist(
+    mailbox: Mailbox[Any],
+    question: Question[R],
+    *,
+    timeout: float,  # noqa: ASYNC109 - as in `ask`
+    now: float | None = None,
+) -> R:
     """The answer within `timeout` seconds, over as many lives of the actor as it takes.
+
+    `now`: trio time, from who knows it already.
 
     For questions that may be put twice: one that changes something must be recognizable as the
     same (`Reported.lease` is). Raises ActorStopped, AskTimeout, and ActorCrashed when the question
     itself seems to be what crashes it.
     """
-    deadline = trio.current_time() + timeout
+    if now is None:
+        now = trio.current_time()
+    deadline = now + timeout
     for _ in range(ASKS_MAX - 1):
         try:
-            return await mailbox.ask(question, timeout=timeout)
+            return await mailbox.ask(question, timeout=timeout, now=now)
         except ActorCrashed:
-            timeout = deadline - trio.current_time()
+            now = trio.current_time()
+            timeout = deadline - now
     return await mailbox.ask(question, timeout=timeout)

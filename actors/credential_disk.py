@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,10 @@ class CredentialDisk(Protocol):
 
     async def look(self, path: Path) -> Content | None:
         """The same without blocking anybody."""
+        ...
+
+    async def look_all(self, paths: Iterable[Path]) -> list[Content | Exception | None]:
+        """The same of many, in one go: what was found, in their order, or what `look` would raise."""
         ...
 
     async def look_beside(self, path: Path) -> bytes | None:

@@ -10,7 +10,7 @@ import msgspec
 from actors.credential_disk import CredentialDisk
 from protocol.credentials import Known
 from protocol.known_credentials import Read, assembled
-from protocol.login import CredentialsRefused, CredentialsUnusable
+from protocol.login import Content, CredentialsRefused, CredentialsUnusable
 
 Beside = dict[str, tuple[bytes, bytes | None]]
 """By login file: its content, and what was found beside it then."""
@@ -37,14 +37,14 @@ class CredentialReader:
 
     async def read(self, before: Known, paths: Iterable[str]) -> Known:
         """What is known now."""
-        logins = {path: await self._login(path) for path in paths}
-        return assembled(
-            before,
-            str(self._store),
-            await self._look(self._store),
-            await self._look(self._dead),
-            logins,
-        )
+        names = tuple(paths)
+        wanted = (self._store, self._dead, *map(Path, names))
+        found = await self._disk.look_all(wanted)
+        store, dead, *rest = (_read(path, one) for path, one in zip(wanted, found, strict=True))
+        logins = {
+            name: await self._login(name, read) for name, read in zip(names, rest, strict=True)
+        }
+        return assembled(before, str(self._store), store, dead, logins)
 
     def read_at_start(self, paths: Iterable[str]) -> Known:
         """The same before anything runs; blocks."""
@@ -54,8 +54,7 @@ class CredentialReader:
             Known(), str(self._store), looked[str(self._store)], looked[str(self._dead)], logins
         )
 
-    async def _login(self, path: str) -> Read:
-        read = await self._look(Path(path))
+    async def _login(self, path: str, read: Read) -> Read:
         if read.content is None:
             return read
         known = self._beside.get(path)
@@ -64,17 +63,15 @@ class CredentialReader:
             self._beside[path] = known
         return Read(read.content, beside=known[1])
 
-    async def _look(self, path: Path) -> Read:
-        try:
-            return Read(await self._disk.look(path))
-        except (CredentialsUnusable, OSError) as error:
-            return _problem(path, error)
-
     def _look_now(self, path: Path) -> Read:
         try:
             return Read(self._disk.read(path))
         except (CredentialsUnusable, OSError) as error:
             return _problem(path, error)
+
+
+def _read(path: Path, found: Content | Exception | None) -> Read:
+    return _problem(path, found) if isinstance(found, Exception) else Read(found)
 
 
 def _problem(path: Path, error: Exception) -> Read:

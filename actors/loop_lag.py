@@ -9,8 +9,8 @@ import trio
 
 from actors.runtime import Context
 
-INTERVAL = 0.25
-KEPT = 240
+INTERVAL = 0.5
+KEPT = 120
 """Samples: one minute's worth."""
 
 

@@ -79,9 +79,11 @@ class Mailbox(Generic[M]):
         question: Question[R],
         *,
         timeout: float,  # noqa: ASYNC109 - it names itself in the error, unlike the deadline of a caller
+        now: float | None = None,
     ) -> R:
         """The actor's answer, within `timeout` seconds, the wait for room included.
 
+        `now`: trio time, from who knows it already.
         Raises ActorCrashed (ask again), ActorStopped, AskTimeout, or what the actor failed it with.
         A question whose asker has left is never executed afterwards.
         """
@@ -89,7 +91,8 @@ class Mailbox(Generic[M]):
             await trio.lowlevel.checkpoint()
             raise AskTimeout(self.name, timeout)
         reply: Reply[R] = Reply()
-        now = trio.current_time()
+        if now is None:
+            now = trio.current_time()
         envelope = Envelope(cast("M", question), reply, now)
         try:
             if not self._offer(envelope):

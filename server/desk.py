@@ -126,6 +126,9 @@ class Desk:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._patience = RAMP_SECONDS
+        self.asked_at = 0.0
+        self.answered_at = 0.0
+        """When the dispatcher was asked last, and when it had answered (monotonic seconds)."""
         self._success: Reported | None = None  # to be told with what the answer cost
         self._unsent: list[tuple[Mailbox[AccountMessage], Reported | Used]] = []
 
@@ -134,15 +137,16 @@ class Desk:
 
         All the waiting of one request for ramps together is bounded (`protocol.ramp`).
         """
-        began = trio.current_time()
-        ask = msgspec.structs.replace(ask, patient_until=began + self._patience)
+        self.asked_at = trio.current_time()
+        ask = msgspec.structs.replace(ask, patient_until=self.asked_at + self._patience)
         try:
             return await self._ask_dispatcher(ask)
         finally:
-            self._patience = max(0.0, self._patience - (trio.current_time() - began))
+            self._patience = max(0.0, self._patience - (self.answered_at - self.asked_at))
 
     async def acquire_again(self, ask: Acquire, account: str) -> Lease | Refusal:
         """The same account once more."""
+        self.asked_at = trio.current_time()
         return await self._ask_dispatcher(Again(account, ask))
 
     async def earliest(self, ask: Acquire) -> Refusal | None:
@@ -157,10 +161,13 @@ class Desk:
         return outcome if isinstance(outcome, Refusal) else Refusal("limited", "", NOW)
 
     async def _ask_dispatcher(self, question: Acquire | Again) -> Lease | Refusal:
+        dispatcher = self._ports.dispatcher
         try:
-            return await insist(self._ports.dispatcher, question, timeout=ASK_SECONDS)
+            return await insist(dispatcher, question, timeout=ASK_SECONDS, now=self.asked_at)
         except AskFailed as failure:
             raise Refused(_unavailable(failure)) from failure
+        finally:
+            self.answered_at = trio.current_time()
 
     async def fresh(self, lease: Lease) -> Lease:
         """The lease, with a token that lives long enough for a request where that can be had."""

@@ -166,10 +166,10 @@ class _Relay:
         return bool(limit) and self._record.attempts >= limit
 
     async def _acquire(self, ask: Acquire) -> Lease | Refusal:
-        began = trio.current_time()
-        outcome = await self._desk.acquire(ask)
-        self._record.queued += trio.current_time() - began
-        self._record.trace.chose(outcome, began)
+        desk = self._desk
+        outcome = await desk.acquire(ask)
+        self._record.queued += desk.answered_at - desk.asked_at
+        self._record.trace.chose(outcome, desk.asked_at, desk.answered_at)
         return outcome
 
     async def _wait_for(self, refusal: Refusal, ask: Acquire) -> bool:
@@ -283,9 +283,9 @@ class _Relay:
         self._overloads += 1
         with self._record.trace.pause("overload"):
             await trio.sleep(self._ports.random.uniform(0, longest))
-        began = trio.current_time()
-        outcome = await self._desk.acquire_again(ask, lease.account)
-        self._record.trace.chose(outcome, began)
+        desk = self._desk
+        outcome = await desk.acquire_again(ask, lease.account)
+        self._record.trace.chose(outcome, desk.asked_at, desk.answered_at)
         return outcome
 
     async def _sooner(self, ask: Acquire, lease: Lease, last: Failed) -> Refusal | None:

@@ -34,9 +34,9 @@ class Trace:
         """The request is there as a whole."""
         self._body_read = trio.current_time()
 
-    def chose(self, outcome: Lease | Refusal, began: float) -> None:
-        """The dispatcher, asked at `began` (monotonic seconds), has answered."""
-        self._add(chosen(outcome, began, trio.current_time()))
+    def chose(self, outcome: Lease | Refusal, began: float, answered: float) -> None:
+        """The dispatcher, asked at `began`, answered at `answered` (monotonic seconds)."""
+        self._add(chosen(outcome, began, answered))
 
     def trying(self, account: str) -> None:
         """An attempt begins."""

@@ -6,12 +6,12 @@ import contextlib
 import os
 import random
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 import trio
 
-from protocol.login import Content, CredentialsLocked
+from protocol.login import Content, CredentialsLocked, CredentialsUnusable
 from supervisor.client_lock import ClientLock, locked_client
 from supervisor.file_lock import try_lock
 from supervisor.files import PRIVATE_FILE, keep_aside, make_private_directory, replace_file
@@ -54,6 +54,15 @@ class RealCredentialDisk:
 
     async def look(self, path: Path) -> Content | None:
         return await trio.to_thread.run_sync(self.read, path)
+
+    async def look_all(self, paths: Iterable[Path]) -> list[Content | Exception | None]:
+        return await trio.to_thread.run_sync(lambda: [self._looked(path) for path in paths])
+
+    def _looked(self, path: Path) -> Content | Exception | None:
+        try:
+            return self.read(path)
+        except (CredentialsUnusable, OSError) as error:
+            return error
 
     async def look_beside(self, path: Path) -> bytes | None:
         return await trio.to_thread.run_sync(_beside, path)

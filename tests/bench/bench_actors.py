@@ -147,7 +147,7 @@ class Workload:
         lease = await desk.acquire(ask)
         assert isinstance(lease, Lease)
         record.queued += trio.current_time() - began
-        record.trace.chose(lease, began)
+        record.trace.chose(lease, began, trio.current_time())
         try:
             tried = Tried(asked, trio.current_time())
             record.attempts += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from actors.vault import VaultActor
 from protocol import credentials
 from protocol.config import Account, Config
 from protocol.credentials import Known, Subject
-from protocol.login import Content, CredentialsLocked
+from protocol.login import Content, CredentialsLocked, CredentialsUnusable
 from protocol.oauth import OAuthClient
 from protocol.refreshing import Policy
 from server.scripted import Granted, ScriptedLogins
@@ -147,6 +147,15 @@ class ProcessDisk:
     async def look(self, path: Path) -> Content | None:
         await self._pace.step()
         return self.read(path)
+
+    async def look_all(self, paths: Iterable[Path]) -> list[Content | Exception | None]:
+        found: list[Content | Exception | None] = []
+        for path in paths:
+            try:
+                found.append(await self.look(path))
+            except (CredentialsUnusable, OSError) as error:
+                found.append(error)
+        return found
 
     async def look_beside(self, path: Path) -> bytes | None:
         return None

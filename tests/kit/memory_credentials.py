@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 import trio
 
-from protocol.login import Content, CredentialsLocked
+from protocol.login import Content, CredentialsLocked, CredentialsUnusable
 
 LOCK_SECONDS = 10.0
 
@@ -51,6 +51,15 @@ class MemoryCredentials:
     async def look(self, path: Path) -> Content | None:
         await self._turn("look")
         return self.read(path)
+
+    async def look_all(self, paths: Iterable[Path]) -> list[Content | Exception | None]:
+        found: list[Content | Exception | None] = []
+        for path in paths:
+            try:
+                found.append(await self.look(path))
+            except (CredentialsUnusable, OSError) as error:
+                found.append(error)
+        return found
 
     async def look_beside(self, path: Path) -> bytes | None:
         await self._turn("look_beside")

@@ -214,7 +214,8 @@ async def test_what_is_told_holds_no_credential(autojump_clock: object) -> None:
 async def test_of_very_many_steps_the_first_and_the_last_are_kept(autojump_clock: object) -> None:
     trace = Trace()
     for number in range(STEPS_MAX + 10):
-        trace.chose(Lease(number, f"a{number}", None, "http://up"), trio.current_time())
+        now = trio.current_time()
+        trace.chose(Lease(number, f"a{number}", None, "http://up"), now, now)
     told = trace.explanation()
     assert (len(told.steps), told.left_out) == (STEPS_MAX, 10)
     names = [step.account for step in told.steps]  # type: ignore[union-attr]

@@ -150,7 +150,7 @@ async def test_health_is_degraded_when_nobody_could_serve_and_live_all_the_same(
 async def test_an_actor_that_does_not_answer_is_a_503_that_says_so(
     target: str, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def silent(question: object, *, timeout: float) -> Callable[[], None]:
+    async def silent(question: object, *, timeout: float, now: float | None) -> Callable[[], None]:
         await trio.sleep(timeout)
         raise AskTimeout("dispatcher", timeout)
 
