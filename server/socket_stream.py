@@ -22,6 +22,8 @@ from server.turnstile import turnstile
 TURN_OPERATIONS = 16
 """Reads and writes in a row that may go without the scheduler."""
 RECEIVE_BYTES = 64 * 1024
+UNTRIED_MAX = 15
+"""Where reads find nothing again and again, so many in a row wait at once, without a try before."""
 LIGHT_BYTES = 64 * 1024
 LIGHT_SECONDS = 0.1
 """So many bytes in this time is what any stream may move; past it, it is one that moves much."""
@@ -43,6 +45,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Until when (trio time) reads wait; see `receive_by`."""
         self._closed = False
         self._in_a_row = 0
+        self._futile = 0  # how many reads wait without a try after the next one that finds nothing
+        self._untried = 0  # and how many are left of those
         self._room = LIGHT_BYTES  # to be moved before a turn is due
         self._light_again = 0.0
         self._expired = False
@@ -78,16 +82,26 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._in_a_row += 1
         if self._in_a_row >= TURN_OPERATIONS or self._room <= 0:
             await self._take_turns()
+        trying = not self._untried
+        if not trying:
+            self._untried -= 1
+            await self.wait_readable()
         while True:  # noqa: ASYNC913 - the turns are the guaranteed one
             if self._closed:
                 raise trio.ClosedResourceError("this end has been closed")
             try:
                 data = self.socket.recv(size)
             except BlockingIOError:
+                if trying:
+                    trying = False
+                    self._futile = min(self._futile * 2 + 1, UNTRIED_MAX)
+                    self._untried = self._futile
                 await self.wait_readable()
             except OSError as error:
                 raise trio.BrokenResourceError(f"the connection broke: {error}") from error
             else:
+                if trying:
+                    self._futile = 0
                 self._room -= len(data)
                 return data
 

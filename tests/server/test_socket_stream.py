@@ -126,3 +126,34 @@ async def test_a_flood_lets_others_have_their_turn() -> None:
         nursery.cancel_scope.cancel()
     ours.close()
     theirs.close()
+
+
+class Counting(socket.socket):
+    """Counts the reads that are tried."""
+
+    tries = 0
+
+    def recv(self, *arguments: int) -> bytes:
+        self.tries += 1
+        return super().recv(*arguments)
+
+
+async def test_reads_that_find_nothing_again_and_again_are_not_tried_before_they_wait() -> None:
+    one, other = socket.socketpair()
+    counting = Counting(fileno=one.detach())
+    ours, theirs = SocketStream(counting), SocketStream(other)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):  # each comes when somebody waits for it
+                nursery.start_soon(ours.receive_some)
+                await trio.testing.wait_all_tasks_blocked()
+                await theirs.send_all(b"x")
+                await trio.testing.wait_all_tasks_blocked()
+        assert 60 <= counting.tries <= 60 + 8
+        began = counting.tries
+        await theirs.send_all(b"abc")
+        for letter in b"abc":  # and what is there is read all the same
+            assert await ours.receive_some(1) == bytes([letter])
+        assert counting.tries - began == 3
+    await ours.aclose()
+    await theirs.aclose()
