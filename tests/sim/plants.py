@@ -248,6 +248,7 @@ def short(seed: int, rates: dict[str, float]) -> Scenario:
         fallback=False,
         passthrough=False,
         keyed="key revoked" in rates,
+        asked="key revoked" in rates,
         lanes=("express", "express"),
         storm=storm,
         clients=5,
