@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 import trio
 
-from tests.kit import canaries, leaks
+from tests.kit import background, canaries, leaks
 from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.kit.leaks import leaves_nothing as leaves_nothing
 from tests.kit.promises import measured as measured
@@ -41,6 +41,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # -------------------------------------------------------------------------------------- canaries
 
+background.hand_on_no_deafness()
 canaries.watch_secrets()
 leaks.watch_mailboxes()
 
