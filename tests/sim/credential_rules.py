@@ -19,6 +19,9 @@ LOOK_SECONDS = 4.0
 KEYS_FILE_SECONDS = 45.0
 """So long a file of keys may be broken, and what follows from that be noticed."""
 
+ANSWER_SECONDS = 9.0
+"""So long the token endpoint takes at most."""
+
 DISK_ERROR = frozenset({"disk error"})
 
 LATE_SECONDS = 120.0
@@ -69,10 +72,14 @@ def tokens_are_durable_and_current(cases: Cases) -> Found:
         known = spent.get(renewal.sent)
         if known and not _is_forgotten(cases, dead.get(renewal.sent), renewal.at):
             yield renewal.at, f"a used refresh token of {renewal.family} was sent again"
+        # While the process stood still the time for the answer ran out, though that was sent.
+        heard = renewal.delivered and not cases.faulted(
+            PAUSE, renewal.at, renewal.at + ANSWER_SECONDS
+        )
         if renewal.access or renewal.sent in spent:
             # Who never heard the answer cannot know that it is used up, and may ask again.
-            spent[renewal.sent] = spent.get(renewal.sent, False) or renewal.delivered
-            if renewal.delivered:
+            spent[renewal.sent] = spent.get(renewal.sent, False) or heard
+            if heard:
                 dead[renewal.sent] = float("inf") if renewal.access else renewal.at
 
 
