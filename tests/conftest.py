@@ -256,10 +256,11 @@ breaks down, and the tests after it with it. A cancelled test ends like any othe
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    usual = float(config.getoption("timeout") or config.getini("timeout"))
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             marker = item.get_closest_marker("timeout")
-            limit = marker.args[0] if marker and marker.args else float(config.getini("timeout"))
+            limit = marker.args[0] if marker and marker.args else usual
             item.obj = _ended_after(max(limit - CLEAN_UP_SECONDS, limit / 2), item.obj)
 
 
