@@ -89,8 +89,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec("memory", "one_for_one", memory),           # quota and cooldowns in a file
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
         GroupSpec("credentials", "one_for_one", (
-            # The only one at credential files; new tokens that come are written.
-            child("vault", _vault(parts).run, parts.logins.vault, lingers=True),
+            child("vault", _vault(parts).run, parts.logins.vault, lingers=True),  # alone at credential files
             child("refresh", _refresh(parts).run, parts.logins.refresh),  # keeps logins fresh
         )),
         GroupSpec("upkeep", "one_for_one", (
