@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from actors.mailbox import Envelope, Mailbox
+from actors.mailbox import ActorStopped, Envelope, Mailbox
 from actors.messages import (
     AccountChanged,
     AccountMessage,
@@ -69,8 +69,11 @@ class AccountActor:
 
     async def _push(self, state: AccountState) -> None:
         snapshot = AccountChanged(state)
-        if not self._dispatcher.tell_nowait(snapshot):
-            await self._dispatcher.tell(snapshot)
+        try:
+            if not self._dispatcher.tell_nowait(snapshot):
+                await self._dispatcher.tell(snapshot)
+        except ActorStopped:
+            return  # it died while the program stops: it has no other life, and nobody chooses
 
     def _step(self, state: AccountState, message: AccountMessage) -> AccountState:
         now = trio.current_time()

@@ -74,6 +74,17 @@ async def test_it_says_what_it_is_when_it_starts(autojump_clock: object, scene: 
     assert state == AccountState(SPEC)
 
 
+async def test_a_dispatcher_that_died_while_the_program_stops_is_nothing_to_crash_over(
+    scene: Scene,
+) -> None:
+    """Then it has no other life, and streams that still run are booked all the same."""
+    scene.dispatcher.close()
+    await scene.mailbox.tell(reported())
+    confirmed = await scene.mailbox.ask(SetEnabled(False), timeout=5)
+    assert confirmed.cooldowns
+    assert scene.snapshot.state == confirmed
+
+
 async def test_its_snapshot_is_with_the_dispatcher_before_a_report_is_confirmed(
     autojump_clock: object,
 ) -> None:
