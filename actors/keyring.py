@@ -143,7 +143,9 @@ class KeyringActor:
         self._problem = problem
 
     def _admit(self, state: Keys, key_id: str) -> tuple[Keys, Problem | None]:
-        key = state.ring.by_id.get(key_id) if state.ring is not None else None
+        if state.ring is None:
+            return state, None  # it came in by its key, and since then nobody needs any
+        key = state.ring.by_id.get(key_id)
         epoch = self._wall_clock()
         if key is None or key.state(epoch) != "valid":
             return state, Problem(401, "this key is not valid any more; ask for another")

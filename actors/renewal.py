@@ -17,7 +17,7 @@ import trio
 from actors.credential_disk import CredentialDisk, Held
 from protocol import credentials_file, token_file
 from protocol.credentials import Source, Subject, credential_of
-from protocol.login import CredentialFileInvalid, Login, Pair, token_digest
+from protocol.login import CredentialFileInvalid, CredentialsUnusable, Login, Pair, token_digest
 from protocol.oauth import EndpointUnreachable, OAuthClient, Refused, read_answer, refresh_body
 from protocol.refreshing import Outcome
 from protocol.secrets import Secret, scrub
@@ -69,7 +69,10 @@ class Renewal:
             return outcome
         if outcome.dead:
             # Somebody may have used it and written what came for it: then that is the login now.
-            before, now = await self._read(source)
+            try:
+                before, now = await self._read(source)
+            except (OSError, CredentialsUnusable):
+                return _refused("dead", outcome, login)  # another one is noticed when it is read
             if token_digest(now.refresh_token) == token_digest(login.refresh_token):
                 return _refused("dead", outcome, login)
             if now.refresh_token is None or (now.expires_at or 0.0) > self._wall_clock():

@@ -71,11 +71,21 @@ Known: TypeAlias = dict[str, tuple[Credential | None, Quota, tuple[Cooldown, ...
 
 def known(state: DispatchState) -> Known:
     """What is worth keeping. A client's own credential is named anew in each life: never kept."""
+    kept = ((account, _rests(state, account)) for account in state.members())
     return {
-        account.name: (account.spec.credential, account.quota, account.cooldowns)
-        for account in state.members()
-        if account.quota != Quota() or account.cooldowns
+        account.name: (account.spec.credential, account.quota, rests)
+        for account, rests in kept
+        if account.quota != Quota() or rests
     }
+
+
+def _rests(state: DispatchState, account: AccountState) -> tuple[Cooldown, ...]:
+    """Its own, and that of the egress that it is behind: the file has no place for one of its own,
+    and to whoever begins anew it is the same."""
+    egress = state.egress.get(account.spec.base_url)
+    if egress is None:
+        return account.cooldowns
+    return (*account.cooldowns, msgspec.structs.replace(egress, scope=Scope.ACCOUNT, target=""))
 
 
 def encode(accounts: Known, salt: str, clocks: Clocks) -> bytes:

@@ -65,6 +65,8 @@ class ContainedHTTP(H11Protocol):
         self._paused = False
         self._gone = False
         self._to_head = False
+        self._cut_off = False
+        """The head of an answer may have gone out in part; hypercorn takes it for never begun."""
 
     @property
     def between_requests(self) -> bool:
@@ -109,6 +111,10 @@ class ContainedHTTP(H11Protocol):
 
     async def stream_send(self, event: StreamEvent) -> None:
         """What the application sends; its end is tidied up even if the sender is cancelled."""
+        if isinstance(event, Response) and self.connection.our_state is h11.SEND_BODY:
+            self._cut_off = True
+        if self._cut_off and not isinstance(event, StreamClosed):
+            return  # a second answer, or an end that would make the first one look whole
         if isinstance(event, Response) and event.status_code >= 200 and self._ends_connection():
             kept = [pair for pair in event.headers if pair[0].lower() != b"connection"]
             headers = [*kept, (b"connection", b"close")]

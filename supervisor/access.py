@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from actors.asking import insist
 from actors.key_disk import KeyDisk
 from actors.mailbox import AskFailed, Mailbox
-from actors.messages import KeyringMessage, KeySpent
+from actors.messages import KeyringMessage, KeySpent, LookAtKeys
 from protocol.config import Config
 from protocol.gate import Rules
 from protocol.inbound_keys import Keyring
@@ -22,6 +23,9 @@ from supervisor.client_key import client_key
 from supervisor.key_store import KeyStore, StoredKeys
 
 log = logging.getLogger("supervisor")
+
+PREPARE_SECONDS = 2.0
+"""Whoever asked for a reload waits five."""
 
 
 class Access:
@@ -43,10 +47,24 @@ class Access:
         self._counted = counted
         self._state_directory = state_directory
         self._own_key: Secret | None = None
+        self._preparing = False
 
     def wanted(self) -> bool:
-        """Whether clients need a key."""
-        return self._config().access.keys
+        """Whether clients need a key, or will in a moment."""
+        return self._preparing or self._config().access.keys
+
+    async def prepare(self, config: Config) -> None:
+        """Before `config` is in force: who has a key is known, so that nobody of them is turned away
+        when everybody needs one."""
+        if not config.access.keys or self._config().access.keys:
+            return
+        self._preparing = True
+        try:
+            await insist(self.keyring, LookAtKeys(), timeout=PREPARE_SECONDS)
+        except AskFailed as failure:
+            log.error("the inbound keys are not known yet, and asked for all the same: %s", failure)
+        finally:
+            self._preparing = False
 
     def changed(self, ring: Keyring | None) -> None:
         self.ring = ring
@@ -61,7 +79,7 @@ class Access:
 
     def rules(self, rules: Rules, own: Secret | None) -> Rules:
         """`rules` with the keys. `own`: the key that clients here are given, if they are."""
-        if not self.wanted():
+        if not self._config().access.keys:
             return msgspec.structs.replace(rules, own_key=own)
         if own is None and self._own_key is None:
             self._own_key = client_key(self._state_directory)

@@ -24,6 +24,9 @@ class ChildSpec(msgspec.Struct, frozen=True):
     """From its start to `context.ready()`; past it, it is cancelled and that counts as a crash."""
     shutdown_timeout: float = 5.0
     """From being asked to stop to being cancelled."""
+    lingers: bool = False
+    """What it shields itself for has an end, and breaking that off does harm: past its time the stop
+    goes on without it, which is no crash, and the process waits for it (`Supervisor.linger`)."""
     redeliver: bool = False
     """Give a told message that was being handled in a crash once more to the next incarnation."""
     stuck_after: float | None = 30.0

@@ -172,6 +172,21 @@ class Supervisor:
             child.finish()
         self.stopped.set()
 
+    @property
+    def lingering(self) -> tuple[str, ...]:
+        """Who goes on after `stopped`, and is to be waited for."""
+        return tuple(
+            child.spec.name
+            for child in self._children()
+            if child.lingering is not None and not child.lingering.ended.is_set()
+        )
+
+    async def linger(self) -> None:
+        """After `stopped`: waits for them. (No deadline: what they do has one.)"""
+        for child in list(self._children()):
+            if child.lingering is not None:
+                await child.lingering.ended.wait()
+
     async def add(self, group: str, spec: ChildSpec) -> None:
         """Start one more child, and wait until it is ready, over, or at rest.
 

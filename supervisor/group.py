@@ -103,7 +103,7 @@ class Group:
         spent = child.spec.restart == "temporary" and child.incarnations > 0
         was_unstoppable = child.unstoppable
         await child.stop(final=final or spent or child.removed)
-        if child.unstoppable and not was_unstoppable:
+        if child.unstoppable and not (was_unstoppable or child.spec.lingers):
             self._report_unstoppable(child)
 
     def add(self, spec: ChildSpec) -> Child:

@@ -135,6 +135,8 @@ class Child:
         self.incarnations = 0
         self.last_crash: CrashReport | None = None
         self.unstoppable = False
+        self.lingering: Incarnation | None = None
+        """The life that was given up although it goes on, where that is no crash."""
         self.removed = False
         self._changed = trio.Event()
 
@@ -204,6 +206,8 @@ class Child:
                 incarnation.scope.cancel()
                 with trio.move_on_after(CANCEL_GRACE):
                     await incarnation.ended.wait()
+            if self.spec.lingers and not final:
+                await incarnation.ended.wait()  # there will be another life, and time for this one
             if not incarnation.ended.is_set():
                 self.give_up()
         if final:
@@ -224,6 +228,7 @@ class Child:
         """It cannot be ended: make sure that nobody waits for it, and go on without it."""
         if self.alive is not None:
             self.unstoppable = True
+            self.lingering = self.alive if self.spec.lingers else None
             self.alive.inbox.abandon(redeliver=False)
             self.alive = None
             self.finish(failed=True)
@@ -246,7 +251,7 @@ class Child:
             if incarnation.cancel_seen_at is None:
                 incarnation.cancel_seen_at = now
             waited = now - max(incarnation.cancel_seen_at, floor)
-            return waited > self.spec.shutdown_timeout
+            return waited > self.spec.shutdown_timeout and not self.spec.lingers
         limit = self.spec.stuck_after
         if limit is not None and incarnation.ready_at is not None:
             last_step = max(incarnation.ready_at, incarnation.inbox.last_read_at or 0.0, floor)

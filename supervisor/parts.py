@@ -159,6 +159,7 @@ class Parts:
 
     async def apply(self, config: Config) -> None:
         """Puts a new configuration into effect; what needs a restart stays as it was."""
+        await self.access.prepare(config)
         before, config = self.config, _without_what_needs_a_restart(self.config, config)
         self.config = config
         self.loaded_at, self.config_error = self.wall_clock(), None

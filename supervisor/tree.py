@@ -89,7 +89,7 @@ def tree(parts: Parts, close: Callable[[], Awaitable[None]], drain: Run) -> tupl
         GroupSpec("memory", "one_for_one", memory),           # quota and cooldowns in a file
         GroupSpec(ACCOUNTS, "one_for_one", accounts),         # one actor per credential
         GroupSpec("credentials", "one_for_one", (
-            child("vault", _vault(parts).run, parts.logins.vault),  # the only one at credential files
+            child("vault", _vault(parts).run, parts.logins.vault, lingers=True),  # alone at credential files
             child("refresh", _refresh(parts).run, parts.logins.refresh),  # keeps logins fresh
         )),
         GroupSpec("upkeep", "one_for_one", (

@@ -194,11 +194,21 @@ class Worker:
             if program.engine.gave_up is not None:
                 code = exit_codes.GAVE_UP
                 log.critical("%s; the program ends", GaveUp(program.engine.gave_up))
+            await self._linger(program, code)
             self._guard.end_after(END_SECONDS, code)
             nursery.cancel_scope.cancel()
         if unusable is not None:
             raise unusable
         return code
+
+    async def _linger(self, program: Program, code: int) -> None:
+        """A login that is being renewed is lost with the process: its old token is used up."""
+        if not program.engine.lingering:
+            return
+        seconds = self.parts.config.refresh.timeout + END_SECONDS
+        log.info("a login is being renewed; the process ends when its new tokens are written")
+        self._guard.end_after(seconds, code)
+        await program.engine.linger()
 
     async def _run(self, program: Program) -> None:
         try:

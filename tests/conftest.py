@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 import trio
 
-from tests.kit import canaries, leaks
+from tests.kit import background, canaries, leaks
 from tests.kit.canaries import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.kit.leaks import leaves_nothing as leaves_nothing
 from tests.kit.promises import measured as measured
@@ -41,6 +41,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # -------------------------------------------------------------------------------------- canaries
 
+background.hand_on_no_deafness()
 canaries.watch_secrets()
 leaks.watch_mailboxes()
 
@@ -255,10 +256,11 @@ breaks down, and the tests after it with it. A cancelled test ends like any othe
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    usual = float(config.getoption("timeout") or config.getini("timeout"))
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             marker = item.get_closest_marker("timeout")
-            limit = marker.args[0] if marker and marker.args else float(config.getini("timeout"))
+            limit = marker.args[0] if marker and marker.args else usual
             item.obj = _ended_after(max(limit - CLEAN_UP_SECONDS, limit / 2), item.obj)
 
 

@@ -125,6 +125,15 @@ async def test_while_keys_are_not_wanted_the_file_is_left_alone(
         assert scene.lets_in
 
 
+async def test_who_was_let_in_by_a_key_that_is_not_wanted_any_more_goes_on(
+    autojump_clock: object, scene: Scene
+) -> None:
+    async with living(scene.actor.run, scene.mailbox):
+        scene.wanted = False
+        await scene.look()
+        assert await scene.admit() is None
+
+
 async def test_limits_are_counted_over_requests_and_a_crash(
     autojump_clock: object, scene: Scene
 ) -> None:

@@ -73,7 +73,7 @@ class Home:
         with trio.move_on_after(PATIENCE):
             while self.file.read_bytes() != content or self.lease.exists():  # noqa: ASYNC110 - of another process
                 await trio.sleep(0.005)
-        assert self.file.read_bytes() == content
+        assert self.file.read_bytes() == content, self.file.read_bytes()
         assert sorted(self.claude.iterdir()) == [self.file], "nothing is left beside it"
         assert not self.lease.exists()
 

@@ -75,10 +75,10 @@ async def kill_both(one: Round) -> None:
     """Nobody is left: it stays, until a repair or the next start."""
     keeper = one.process.process.pid
     one.process.signal(signal.SIGSTOP)  # so that it does nothing in between
-    before = one.home.url
     for worker in worker_pids(keeper):
         os.kill(worker, signal.SIGKILL)
         await gone(worker)
+    before = one.home.url  # not earlier: a worker that starts may have pointed it meanwhile
     one.process.signal(signal.SIGKILL)
     await one.process.process.wait()
     await let_go(one.home.state)

@@ -192,13 +192,14 @@ async def test_who_is_replaced_in_time_stays_pointed_at_and_refuses_nobody(
     await person.is_as_it_was(EDITED)
 
 
-SLOW_TO_SAY_SO = """
+SLOW_SECONDS = 1.6
+SLOW_TO_SAY_SO = f"""
 import time
 from supervisor.keeper_line import KeeperLine
 tell = KeeperLine.tell
 def slowly(self, word):
     if word.startswith("ready") and self.letter.life == 2:
-        time.sleep(1.6)
+        time.sleep({SLOW_SECONDS})
     tell(self, word)
 KeeperLine.tell = slowly
 """
@@ -217,7 +218,7 @@ async def test_what_the_keeper_put_back_is_not_taken_for_a_strangers_decision_bu
         await process.says("no worker has served")
         await person.points_at(upstream.url)
         await person.points_at(process.url)
-        await trio.sleep(LOOKS)
+        await trio.sleep(SLOW_SECONDS + 2 * LOOKS)  # the keeper has heard, and the guard his order
         assert person.url == process.url
         assert (await process.status())["client"]["state"] == "pointed"
         theirs = ORIGINAL.replace(

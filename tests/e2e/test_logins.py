@@ -165,3 +165,28 @@ async def test_a_login_file_that_others_can_read_is_refused_with_what_to_do(
         process.signal(signal.SIGTERM)
         assert await process.ends() == 0
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_a_stop_waits_for_new_tokens_that_are_on_their_way(
+    nursery: trio.Nursery, config: Path, state: Path, tmp_path: Path
+) -> None:
+    """Longer than it waits for any actor: the old refresh token is used up, and nobody but this
+    process ever hears of the new one."""
+    served = await serving(nursery)
+    served.logins.delay = 10.0
+    path = private(tmp_path / "home.json", login_file(served.logins.grant("work", lifetime=-100)))
+    old = time.time() - 500  # else it is left to Claude Code
+    os.utime(path, (old, old))
+    write_config(
+        config, served.configuration(f'[[account]]\nname = "work"\ncredentials = "{path}"\n')
+    )
+    async with listening(config, state=state) as process:
+        with trio.fail_after(20):
+            while not served.logins.calls:  # noqa: ASYNC110 - of another process
+                await trio.sleep(0.05)
+        process.signal(signal.SIGTERM)
+        assert await process.ends() == 0
+        assert "crashed" not in process.stderr
+    written = json.loads(path.read_bytes())["claudeAiOauth"]
+    assert served.logins.is_current(written["refreshToken"])

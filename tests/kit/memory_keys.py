@@ -26,7 +26,7 @@ class MemoryKeys:
 
     async def stamp(self) -> object:
         await self._turn("stamp")
-        return id(self.file), self.broken is None
+        return self.file, self.broken is None  # not its id: a later file may have the same
 
     async def read(self) -> KeyFile:
         await self._turn("read")

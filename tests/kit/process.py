@@ -95,11 +95,12 @@ class Supervised:
 
     async def ends(self) -> int:
         """Waits for its end; the exit code (negative: the signal that killed it)."""
-        with trio.fail_after(END_SECONDS):
+        with trio.move_on_after(END_SECONDS):
             code = await self.process.wait()
             while self._open:
                 await self._changed.wait()
-        return code
+            return code
+        raise AssertionError(f"it did not end; it said:\n{self.stdout}\n{self.stderr}")
 
     async def ask(
         self, method: str, target: str, headers: Headers | None = None, body: bytes | None = None

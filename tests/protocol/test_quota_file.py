@@ -73,6 +73,19 @@ def test_a_bench_ends_at_the_same_time_of_day() -> None:
     assert (over.cooldowns, over.level) == ((), 0)
 
 
+def test_the_rest_of_an_egress_is_kept_as_one_of_each_account_behind_it() -> None:
+    egress = Cooldown(Scope.EGRESS, "up", "burst", 4990.0, 5030.0, 0, "retry-after")
+    elsewhere = msgspec.structs.replace(SPEC, name="b", base_url="https://other")
+    state = pool(account(), account(elsewhere))
+    state = msgspec.structs.replace(state, egress={"https://up": egress})
+    file = decode(encode(known(state), SALT, BEFORE))
+    (kept,) = restored(SPEC, file, after(10, monotonic=7.0)).cooldowns
+    assert (kept.scope, kept.target, kept.reason) == (Scope.ACCOUNT, "", "burst")
+    assert kept.until == pytest.approx(27.0)
+    assert restored(elsewhere, file, after(10)).cooldowns == ()
+    assert restored(SPEC, file, after(40)).cooldowns == ()
+
+
 def test_a_clock_that_was_set_back_prolongs_no_bench_and_gives_no_reading_from_the_future() -> None:
     state = account(cooldowns=(bench(5060.0),), quota=Quota({"5h": WINDOW}))
     back = restored(SPEC, decode(written(state)), after(-1e6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+import pytest
 import trio
 
 from protocol.held_stream import PING
@@ -34,14 +35,15 @@ class Client:
 
     async def send(self, chunk: bytes) -> None:
         assert not self.busy
+        assert not self.finished
         self.busy = True
         await trio.sleep(self.slow)
         self.busy = False
         self.sent.append(chunk)
 
     async def finish(self) -> None:
-        await trio.lowlevel.checkpoint()
         self.finished = True
+        await trio.sleep(self.slow)
 
 
 async def test_silence_opens_the_stream_and_the_answer_follows_on_it(
@@ -78,6 +80,20 @@ async def test_the_end_does_not_cut_a_ping_in_two(autojump_clock: object) -> Non
         await trio.sleep(16)  # a ping is on its way
     assert client.sent == [PING]
     assert not client.busy
+
+
+@pytest.mark.parametrize("silence", [1, 16])
+async def test_nothing_follows_an_end_that_its_client_is_slow_to_take(
+    autojump_clock: object, silence: float
+) -> None:
+    client = Client(slow=40.0)
+    kept = KeptStream(client)
+    async with kept.kept_alive():
+        await trio.sleep(silence)
+        await kept.start(200, [])
+        await kept.send(b"event")
+        await kept.finish()
+    assert client.finished
 
 
 async def test_outside_of_an_attempt_it_passes_everything_on(autojump_clock: object) -> None:

@@ -201,6 +201,12 @@ class Cases:
         before = [one for one in self.configured if one.at <= at]
         return before[-1].accounts if before else ()
 
+    def keys_asked(self, begin: float, end: float) -> set[str]:
+        """Whether inbound keys were asked for, at all times in between: on, off, unsure."""
+        before = [one.keys for one in self.configured if one.at <= begin]
+        since = {one.keys for one in self.configured if begin < one.at <= end}
+        return since | set(before[-1:])  # before the first of them there was nobody to ask
+
     def account_of(self, credential: str) -> str | None:
         """Whose it is, in any configuration there was."""
         if credential in self.tokens:

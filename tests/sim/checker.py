@@ -144,7 +144,7 @@ def refusals_have_reasons(cases: Cases) -> Found:
             yield at, f"request {number}: an unforeseen {case.body[:120]!r}"
         elif case.status == 404 and case.sent.pinned:
             continue
-        elif case.status == 401 and case.sent.own in cases.made_keys and not case.tries:
+        elif case.status == 401 and cases.made_keys and not case.tries:
             continue  # `keys_open_what_they_should` judges that
         elif case.status == 429 and _is_limited(cases, case):
             continue
@@ -266,8 +266,12 @@ def nothing_is_left(cases: Cases) -> Found:
         if left.count:
             yield left.at, f"{left.count} {left.what} left"
     for guarded in cases.history.of(Guarded):
-        cut = any(life.number == guarded.life and life.what == "cut" for life in cases.lives)
-        if guarded.pointed and not cut:
+        life = [life for life in cases.lives if life.number == guarded.life]
+        cut = any(one.what == "cut" for one in life)
+        # Who crashes while it stops has no other life: then it is the keeper who puts them back.
+        stop = min((one.at for one in life if one.what == "draining"), default=guarded.at)
+        crashed = cases.crashes("settings-guard", stop, guarded.at)
+        if guarded.pointed and not (cut or crashed):
             yield guarded.at, "the client's settings still point here"
 
 

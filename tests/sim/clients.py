@@ -34,6 +34,9 @@ CLIENT_KEYS = 3
 KEYS_PER_MINUTE = (0, 0, 8)
 """What each of them may send; 0: any number."""
 
+STRANGERS = 0.05
+"""How many requests come from somebody without a key, where others have one."""
+
 MODELS = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
 
 
@@ -78,8 +81,8 @@ def wish(world: World, rng: random.Random, number: int, session: str) -> Wish:
 
 
 def _own_key(world: World, rng: random.Random) -> str:
-    """What a client shows: a key of the program's where it asks for them, else whatever it has."""
-    if not world.scenario.keyed:
+    """What a client shows: a key of the program's where there are some, else whatever it has."""
+    if not world.scenario.keyed or (not world.calm and rng.random() < STRANGERS):
         return OWN_KEY
     return world.made_keys[-1 - rng.randrange(CLIENT_KEYS)][1]
 

@@ -19,6 +19,11 @@ LOOK_SECONDS = 4.0
 KEYS_FILE_SECONDS = 45.0
 """So long a file of keys may be broken, and what follows from that be noticed."""
 
+ANSWER_SECONDS = 9.0
+"""So long the token endpoint takes at most."""
+
+DISK_ERROR = frozenset({"disk error"})
+
 LATE_SECONDS = 120.0
 """The same, with a bad disk or crashes."""
 
@@ -60,14 +65,30 @@ def tokens_are_durable_and_current(cases: Cases) -> Found:
         if since > token.replaced + late:
             yield one.attempt.at, f"a token of {token.family} is used after it was replaced"
     spent: dict[str, bool] = {}
+    dead: dict[str, float] = {}
     for renewal in cases.renewals:
         if not renewal.known:
             yield renewal.at, f"the token endpoint got {renewal.sent[:20]!r}, which it never gave"
-        if spent.get(renewal.sent):
+        known = spent.get(renewal.sent)
+        if known and not _is_forgotten(cases, dead.get(renewal.sent), renewal.at):
             yield renewal.at, f"a used refresh token of {renewal.family} was sent again"
+        # While the process stood still the time for the answer ran out, though that was sent.
+        heard = renewal.delivered and not cases.faulted(
+            PAUSE, renewal.at, renewal.at + ANSWER_SECONDS
+        )
         if renewal.access or renewal.sent in spent:
             # Who never heard the answer cannot know that it is used up, and may ask again.
-            spent[renewal.sent] = spent.get(renewal.sent, False) or renewal.delivered
+            spent[renewal.sent] = spent.get(renewal.sent, False) or heard
+            if heard:
+                dead[renewal.sent] = float("inf") if renewal.access else renewal.at
+
+
+def _is_forgotten(cases: Cases, told: float | None, again: float) -> bool:
+    """Whether a new life may not know that a token was declared dead at `told`: the disk failed when
+    that was to be written, and the life is over that knew it. Tried again, it is told again."""
+    if told is None or not cases.faulted(DISK_ERROR, told, again):
+        return False
+    return any(life.what in ("over", "cut") and told <= life.at <= again for life in cases.lives)
 
 
 def the_disabled_rest(cases: Cases) -> Found:
@@ -108,7 +129,8 @@ def told_rests_are_kept(cases: Cases) -> Found:
 
 
 def keys_open_what_they_should(cases: Cases) -> Found:
-    """A revoked inbound key opens nothing; a valid one, and the owner's, is not turned away.
+    """A revoked inbound key opens nothing, nor does what is none; a valid one, and the owner's, is
+    not turned away. While no keys are asked for nobody is.
 
     While the file cannot be read those go on that were known, and in a new life nobody is.
     """
@@ -116,26 +138,36 @@ def keys_open_what_they_should(cases: Cases) -> Found:
         sent = case.sent
         if not sent.relayed and not sent.own and case.status == 401:
             yield sent.at, f"request {sent.request}, which shows the owner's key, was turned away"
+        if not cases.made_keys or len(case.ends) != 1:
+            continue
+        asked = cases.keys_asked(sent.at - SLACK, case.end.at)
+        if _is_turned_away(case) and asked == {"off"}:
+            yield sent.at, f"request {sent.request} was asked for a key, and nobody wants any"
         made = cases.made_keys.get(sent.own)
-        if made is None or len(case.ends) != 1:
+        if made is None:
+            if sent.relayed and case.tries and asked == {"on"}:
+                yield sent.at, f"request {sent.request} came in without a key"
             continue
         if cases.faulted(KEYS_FILE | DISK, sent.at - KEYS_FILE_SECONDS, case.end.at):
             continue
         revoked = cases.revoked_keys.get(made.nth, float("inf"))
         stuck = cases.faulted(HELD_UP, revoked - KEYS_FILE_SECONDS, sent.at)
-        if case.tries and sent.at > revoked + SLACK and not stuck:
+        if case.tries and sent.at > revoked + SLACK and not stuck and asked == {"on"}:
             late = sent.at - revoked
             yield sent.at, f"request {sent.request} came in by a key revoked {late:.1f} s before"
         if case.tries and (more := _past_its_limit(cases, case, made)):
             yield sent.at, f"request {sent.request} is one of {more} in a minute by its key"
-        turned_away = case.status == 401 and not case.tries
         # Of a new one nobody knows while the one who reads the file is down.
         unread = sent.at < made.at + SLACK or (
             cases.crashes("keyring", sent.at - LATE_SECONDS, sent.at)
             and made.at > sent.at - LATE_SECONDS
         )
-        if turned_away and case.end.at < revoked and not unread:
+        if _is_turned_away(case) and case.end.at < revoked and not unread:
             yield sent.at, f"request {sent.request} was turned away with a valid key"
+
+
+def _is_turned_away(case: Case) -> bool:
+    return case.status == 401 and not case.tries
 
 
 def _past_its_limit(cases: Cases, case: Case, made: KeyMade) -> int:
@@ -144,6 +176,8 @@ def _past_its_limit(cases: Cases, case: Case, made: KeyMade) -> int:
     since = at - 60 + SLACK
     before = [one for one in cases.by_key[made.shown] if since < one.sent.at <= at and one.tries]
     if not made.per_minute or len(before) <= made.per_minute:
+        return 0
+    if cases.keys_asked(since - SLACK, at) != {"on"}:  # what comes in unasked is not counted
         return 0
     # What was counted is gone with a life, and with a second crash over the same state; and while
     # nobody answers the door, requests that were sent apart come in together.

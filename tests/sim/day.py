@@ -46,8 +46,9 @@ async def _reload_until_taken(world: World) -> None:
     world.skew = 0.0
     for _ in range(20):
         await trio.sleep(10)
-        await owner.reload(world, world.scenario.accounts)
-        if all([await _enabled(world, account) for account in world.scenario.accounts]):
+        taken = await owner.reload(world, world.scenario.accounts)
+        enabled = [await _enabled(world, account) for account in world.scenario.accounts]
+        if taken and all(enabled):
             return
 
 

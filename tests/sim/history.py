@@ -43,10 +43,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Configured(Event):
-    """From now on (an accepted reload, or the start of a life) these accounts are in force."""
+    """From now on (an accepted reload, or the start of a life) these accounts are in force.
+
+    `keys`: whether inbound keys are asked for: on, off, or unsure, after a reload that may count.
+    """
 
     accounts: tuple[Account, ...]
     limits: dict[str, float]
+    keys: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The owner of a run: reloads, good and bad; accounts that go, come and are switched off."""
+"""The owner of a run: reloads, good and bad; accounts that go, come and are switched off; keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.kit.program import configured
 from tests.sim.clients import CLIENT_KEYS, post
 from tests.sim.disks import OTHER_CLIENT
 from tests.sim.history import Account, Mended, Owner
-from tests.sim.scenario import with_enabled
+from tests.sim.scenario import STRATEGIES, with_enabled
 from tests.sim.token_endpoint import log_in
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ async def own(world: World) -> None:
             await reload(world, world.accounts)
         if dice.hit("bad reload", "unknown key"):
             await _bad_reload(world)
+        if dice.hit("strategy changed", "routing"):
+            world.scenario = replace(world.scenario, strategy=rng.choice(STRATEGIES))
+            await reload(world, world.accounts)
         if dice.hit("account removal", "and back") and len(world.accounts) > 1:
             await _remove_and_restore(world)
         if dice.hit("disable", "and enable") and world.accounts:
@@ -57,21 +60,26 @@ async def own(world: World) -> None:
             await _replace_key(world)
         if dice.hit("keys file broken", "keys.json"):
             await _break_keys(world)
+        if dice.hit("keys switched", "off and on"):
+            await _switch_keys(world)
 
 
-async def reload(world: World, accounts: tuple[Account, ...]) -> None:
-    """Puts these accounts into the configuration; recorded once the program says that it counts."""
+async def reload(world: World, accounts: tuple[Account, ...]) -> bool:
+    """Puts these accounts into the configuration, and all that has changed in the scenario. It is
+    recorded, and true, once the program says that it counts."""
     text = world.scenario.text(accounts)
     world.source = lambda: configured(text)
     world.wanted = accounts
     # From here on who comes or is switched on may serve, whether or not we hear that it counts.
     gone = [a for a in world.accounts if a.name not in {one.name for one in accounts}]
     world.configured(
-        (*gone, *(replace(a, enabled=a.enabled or _serves(world, a.name)) for a in accounts))
+        (*gone, *(replace(a, enabled=a.enabled or _serves(world, a.name)) for a in accounts)),
+        world.wanted_keys if world.keys_asked == world.wanted_keys else "unsure",
     )
     status, _ = await post(world, "/status/reload")
     if status == 200:
-        world.configured(accounts)
+        world.configured(accounts, world.wanted_keys)
+    return status == 200
 
 
 def _serves(world: World, name: str) -> bool:
@@ -142,3 +150,12 @@ async def _break_keys(world: World) -> None:
     await trio.sleep(world.dice.stream("owner").uniform(1, 40))
     world.keys.broken = None
     world.history.add(Mended(trio.current_time(), "keys file broken"))
+
+
+async def _switch_keys(world: World) -> None:
+    """For a while nobody is asked for a key; then everybody is again, at once."""
+    world.scenario = replace(world.scenario, asked=False)
+    await reload(world, world.accounts)
+    await trio.sleep(world.dice.stream("owner").uniform(1, 40))
+    world.scenario = replace(world.scenario, asked=True)
+    await reload(world, world.accounts)

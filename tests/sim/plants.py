@@ -20,7 +20,7 @@ from actors.login_writing import LoginWriter
 from actors.mailbox import Inbox
 from actors.reply import Reply
 from protocol import account as account_machine
-from protocol import eligibility, local_limit, repeats
+from protocol import eligibility, gate, local_limit, repeats
 from protocol.benches import CooldownPolicy
 from protocol.inbound_keys import InboundKey
 from server import relay
@@ -30,10 +30,11 @@ from server.delivery import Delivery
 from server.desk import Desk
 from server.upstream_connection import UpstreamConnection
 from server.upstream_port import UpstreamFault
+from supervisor.access import Access
 from supervisor.engine import CHECK_EVERY, Supervisor
 from tests.kit.memory_credentials import MemoryCredentials
 from tests.sim.history import Account
-from tests.sim.scenario import API, FAR, Scenario, draw
+from tests.sim.scenario import API, FAR, KEY_FAULTS, Scenario, draw
 
 Spoil = Callable[[Any], Any]
 """Gets the real function, gives the bad one."""
@@ -163,6 +164,17 @@ def always_valid(_: Any) -> Any:
     return lambda key, now: "valid"
 
 
+def never_prepared(_: Any) -> Any:
+    async def prepare(access: Access, config: Any) -> None:
+        return
+
+    return prepare
+
+
+def open_to_strangers(real: Any) -> Any:
+    return lambda key, *rest: None if key is None else real(key, *rest)
+
+
 def impatient(_: Any) -> Any:
     async def watch(engine: Supervisor) -> None:
         while True:
@@ -216,6 +228,10 @@ PLANTS = (
           "keys_open_what_they_should", 3, {"key revoked": 1.0}),
     Plant("a key's limit forgotten", local_limit, "free_at", always_free,
           "keys_open_what_they_should", 4, {"key revoked": 0.1}),
+    Plant("keys asked for before they are known", Access, "prepare", never_prepared,
+          "keys_open_what_they_should", 4, {"keys switched": 1.0}),
+    Plant("a door that is open without a key", gate, "_check_key", open_to_strangers,
+          "keys_open_what_they_should", 2, {"keys switched": 0.1}),
     Plant("a pause taken for a stuck actor", Supervisor, "_watch", impatient,
           "the_log_knows_no_surprise", 6, {"stopped": 1.0, "slow answer": 0.1}),
 )  # fmt: skip
@@ -233,6 +249,7 @@ def planted(plant: Plant) -> Generator[None, None, None]:
 def short(seed: int, rates: dict[str, float]) -> Scenario:
     """A run with these faults alone, over in a few minutes."""
     drawn, storm = draw(seed), 40.0
+    keyed = any(kind in rates for kind in KEY_FAULTS)
     keys = tuple(
         Account(f"key{number}", f"sk-ant-api03-key{number}-0123456789", API, enabled=True)
         for number in range(2)
@@ -247,7 +264,8 @@ def short(seed: int, rates: dict[str, float]) -> Scenario:
         strategy="round-robin",
         fallback=False,
         passthrough=False,
-        keyed="key revoked" in rates,
+        keyed=keyed,
+        asked=keyed,
         lanes=("express", "express"),
         storm=storm,
         clients=5,

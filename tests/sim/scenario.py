@@ -34,9 +34,9 @@ NETWORK_FAULTS = ("refused", "silent host")
 ACTOR_FAULTS = ("crash at await", "crash with message", "kill", "stuck", "crash loop")
 CLIENT_FAULTS = ("slow client", "stopped client", "leaver")
 DISK_FAULTS = ("disk error", "disk slow")
-OWNER_FAULTS = ("reload", "bad reload", "account removal", "disable")
+OWNER_FAULTS = ("reload", "bad reload", "account removal", "disable", "strategy changed")
 LOGIN_FAULTS = ("token refused", "token slow", "token answer lost", "renewed elsewhere")
-KEY_FAULTS = ("key revoked", "keys file broken")
+KEY_FAULTS = ("key revoked", "keys file broken", "keys switched")
 OTHER_FAULTS = ("clock jump", "suspend", "stopped", "drain", "stop at once", "power cut")
 KINDS = (
     *UPSTREAM_FAULTS,
@@ -50,6 +50,8 @@ KINDS = (
     *OTHER_FAULTS,
 )
 
+STRATEGIES = ("fill-first", "round-robin", "weighted", "drain-soonest", "least-used", "hybrid")
+
 RATES = (0.02, 0.05, 0.1, 0.1, 0.3, 0.6)
 SELDOM = frozenset((*OWNER_FAULTS, *LOGIN_FAULTS, *KEY_FAULTS, *OTHER_FAULTS))
 """What has few occasions in a run, once in many seconds where others have one with each request."""
@@ -61,7 +63,10 @@ TOKEN_LIFETIMES = (120.0, 700.0, 3600.0)
 
 @dataclass(frozen=True)
 class Scenario:
-    """Drawn once per seed; `text` is the configuration file."""
+    """Drawn once per seed; `text` is the configuration file.
+
+    Where it is `keyed` clients have inbound keys, whether or not they are `asked` for them now.
+    """
 
     seed: int
     accounts: tuple[Account, ...]
@@ -70,6 +75,7 @@ class Scenario:
     fallback: bool
     passthrough: bool
     keyed: bool
+    asked: bool
     lanes: tuple[str, ...]
     storm: float
     clients: int
@@ -84,7 +90,7 @@ class Scenario:
         told = self.settings
         lines = [
             SETTINGS.replace("api.test", TOKENS).replace(
-                "[access]", f"[access]\nkeys = {str(self.keyed).lower()}"
+                "[access]", f"[access]\nkeys = {str(self.asked).lower()}"
             ),
             f"[upstream]\nbase_url = 'http://{API}'\nconnect_timeout = 5",
             f"response_timeout = {told['response']}\nidle_timeout = {told['idle']}",
@@ -143,12 +149,11 @@ def draw(seed: int) -> Scenario:
             "auth": rng.choice((20.0, 90.0)),
             "drain": rng.choice((5.0, 30.0)),
         },
-        strategy=rng.choice(
-            ("fill-first", "round-robin", "weighted", "drain-soonest", "least-used", "hybrid")
-        ),
+        strategy=rng.choice(STRATEGIES),
         fallback=not passthrough and rng.random() < 0.3,
         passthrough=passthrough,
         keyed=keyed,
+        asked=keyed,
         lanes=tuple(rng.choice(("express", "reference")) for _ in range(4)),
         storm=storm,
         clients=rng.randint(4, 12),

@@ -71,6 +71,7 @@ class World:
         self.life = 0
         self.accounts: tuple[Account, ...] = scenario.accounts
         self.wanted = scenario.accounts
+        self.keys_asked = self.wanted_keys
         self.source: Callable[[], Config] = lambda: configured(scenario.text())
         self.disk = SimDisk(self.dice)
         self.logins = SimLogins(self.dice, self.true_time, scenario.token_lifetime)
@@ -114,10 +115,15 @@ class World:
         """Of an account with a login."""
         return Path(login_path(name))
 
-    def configured(self, accounts: tuple[Account, ...]) -> None:
+    @property
+    def wanted_keys(self) -> str:
+        """Whether the configuration asks for inbound keys; see `Configured`."""
+        return "on" if self.scenario.asked else "off"
+
+    def configured(self, accounts: tuple[Account, ...], keys: str) -> None:
         """These are in force."""
-        self.accounts = accounts
-        self.history.add(Configured(trio.current_time(), accounts, self.scenario.settings))
+        self.accounts, self.keys_asked = accounts, keys
+        self.history.add(Configured(trio.current_time(), accounts, self.scenario.settings, keys))
 
     # --- inbound keys
 
@@ -209,7 +215,7 @@ class World:
             self._look_for_leftovers(parts)
 
     def _open_door(self, program: Program) -> None:
-        self.configured(self.wanted)
+        self.configured(self.wanted, self.wanted_keys)
         self._tell("up")
         self._program = program
         self._opened.set()

@@ -8,9 +8,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.mailbox import ActorStopped, Mailbox
 from protocol.restart import ROOT_POLICY
-from supervisor.child import ChildSpec
+from supervisor.child import ChildSpec, GroupSpec
 from tests.supervisor.actors import (
     AnyContext,
+    Crash,
     Double,
     Log,
     Note,
@@ -20,6 +21,7 @@ from tests.supervisor.actors import (
     never_ready,
     park,
     refused,
+    serve,
     shielded_until,
     slow_start,
     supervised,
@@ -105,6 +107,57 @@ async def test_an_actor_that_shields_itself_is_given_up_and_the_stop_goes_on(
         await trio.sleep(100)
         assert len(nursery.child_tasks) == 1, "only the end of the task ends run()"
         released.set()
+
+
+async def test_an_actor_that_lingers_is_waited_for_when_everybody_else_is_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log()
+    released = trio.Event()
+    lingering = ChildSpec("b", log.watch(shielded_until(released)), lingers=True)
+    tree = Tree((group(ChildSpec("a", log.watch(idle)), lingering),), ROOT_POLICY)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tree.supervisor.run)
+        assert tree.supervisor.lingering == ()
+        tree.supervisor.stop()
+        await tree.supervisor.stopped.wait()
+        assert 5.0 < trio.current_time() <= 5.1
+        assert log.texts == ["+a", "+b", "-a"]
+        assert tree.supervisor.lingering == ("b",)
+        with trio.move_on_after(20) as waited:
+            await tree.supervisor.linger()
+        assert waited.cancelled_caught
+        released.set()
+        await tree.supervisor.linger()
+        assert tree.supervisor.lingering == ()
+    assert tree.crash_types == []
+    assert log.texts[-1] == "-b"
+
+
+async def test_an_actor_that_lingers_has_another_life_when_its_group_has(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log()
+    released = trio.Event()
+    lives = iter([shielded_until(released), idle])
+
+    async def run(context: AnyContext) -> None:
+        await next(lives)(context)
+
+    lingering = ChildSpec("b", log.watch(run), lingers=True)
+    mailbox: Mailbox[Crash] = Mailbox("a")
+    crashing = ChildSpec("a", log.watch(serve), mailbox)
+    tree = Tree((GroupSpec("g", "one_for_all", (crashing, lingering)),), ROOT_POLICY)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tree.supervisor.run)
+        await mailbox.tell(Crash())
+        await trio.sleep(20)
+        assert log.texts == ["+a", "+b", "-a"]
+        released.set()
+        await trio.sleep(1)
+        assert log.texts[3:] == ["-b", "+a", "+b"]
+        tree.supervisor.stop()
+    assert tree.crash_types == [("a", "Boom")]
 
 
 async def test_a_stop_before_everybody_is_ready_ends_the_start(autojump_clock: MockClock) -> None:

@@ -181,6 +181,29 @@ async def test_a_refresh_by_hand_says_why_there_was_none(autojump_clock: object)
     assert world.endpoint.reused == world.endpoint.calls[-1:], "the dead token went out once"
 
 
+async def test_a_dead_token_is_not_sent_again_because_its_file_cannot_be_read_just_then(
+    autojump_clock: object,
+) -> None:
+    world = World()
+    world.log_in("work", lifetime=-5)
+    world.endpoint.grant("work")  # to somebody who has not written it: what we have is used up
+
+    def broken_after_the_answer(name: str) -> None:
+        if name == "look" and world.endpoint.calls:
+            raise OSError(5, "input/output error")
+
+    world.disk.fault = broken_after_the_answer
+    async with world.running(login("work") + KEY):
+        await trio.sleep(5)
+        world.disk.fault = lambda _: None
+        await trio.sleep(900)
+        assert (await world.account("work"))["state"] == "needs_login"
+        assert len(world.endpoint.calls) == 1
+        world.log_in("work")
+        await trio.sleep(3)
+        assert (await world.account("work"))["state"] == "available"
+
+
 @pytest.mark.parametrize("slow", [3.0, 20.0])
 async def test_a_stop_during_a_renewal_that_no_request_waits_for_loses_no_login(
     slow: float, autojump_clock: object
