@@ -176,7 +176,7 @@ _WITHOUT = [
     "xdist.looponfail",
 ]
 _OPTIONS = [
-    *("-x", "-q", "--noconftest", "--assert=plain", "-m", "not sweep", "-W", "ignore"),
+    *("-x", "-q", "--noconftest", "--assert=plain", "-W", "ignore"),
     *("-c", os.devnull, "--rootdir", str(ROOT), "-o", "python_files=test_*.py"),
     *(option for plugin in _WITHOUT for option in ("-p", f"no:{plugin}")),
 ]
@@ -203,9 +203,14 @@ def _passes(tests: Sequence[Path], finder: _Mutated, seconds: float) -> bool:
 
 
 def _outcome(tests: Sequence[Path]) -> int:
-    """The first file by itself: most mutants end there, before the others are even imported."""
-    for part in (tests[:1], tests[1:]):
-        outcome = pytest.main([*_OPTIONS, *map(str, part)]) if part else pytest.ExitCode.OK
+    """The first file by itself: most mutants end there, before the others are even imported. What
+    makes up its own examples takes longest, so it comes last."""
+    for part, marked in (
+        (tests[:1], "not sweep and not hypothesis"),
+        (tests[1:], "not sweep and not hypothesis"),
+        (tests, "not sweep and hypothesis"),
+    ):
+        outcome = pytest.main([*_OPTIONS, "-m", marked, *map(str, part)]) if part else 0
         if outcome not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             return int(outcome)
     return 0
