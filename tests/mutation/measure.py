@@ -178,6 +178,8 @@ _WITHOUT = [
 _OPTIONS = [
     *("-x", "-q", "--noconftest", "--assert=plain", "-W", "ignore"),
     *("-c", os.devnull, "--rootdir", str(ROOT), "-o", "python_files=test_*.py"),
+    # Else everything that lies beside one of the folders above is looked at, for each mutant.
+    *("--confcutdir", str(ROOT / "tests" / "protocol")),
     *(option for plugin in _WITHOUT for option in ("-p", f"no:{plugin}")),
 ]
 
