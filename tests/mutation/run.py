@@ -3,6 +3,7 @@
 Without arguments it measures the modules that changed, or whose tests did, since their last time;
 `--all` measures every one, names measure those (`make mutation ARGS="verdict translation/writer"`).
 `--survivors` tries only those again that survived unexplained, after tests were added.
+`--processes 1` leaves the other core to others.
 `--page` writes docs/mutation.md anew and measures nothing.
 """
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--survivors", action="store_true", help="only the unexplained survivors: tests were added"
     )
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="modules at a time")
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -46,13 +48,13 @@ def main(arguments: Sequence[str]) -> int:
             for name in known
             if asked.all or measured.get(name, {}).get("digest") != digest(name)
         ]
-        _measure(wanted, ["--survivors"] if asked.survivors else [])
+        _measure(wanted, ["--survivors"] if asked.survivors else [], asked.processes)
     page.PAGE.write_text(page.render(page.results(), page.explained()))
     return 0
 
 
-def _measure(wanted: Sequence[str], options: Sequence[str]) -> None:
-    """Each in a process of its own, `PROCESSES` at a time; a result is kept as soon as it is there."""
+def _measure(wanted: Sequence[str], options: Sequence[str], processes: int) -> None:
+    """Each in a process of its own, so many at a time; a result is kept as soon as it is there."""
     waiting, lock = list(wanted), threading.Lock()
 
     def work() -> None:
@@ -72,7 +74,7 @@ def _measure(wanted: Sequence[str], options: Sequence[str]) -> None:
                 alive = len(result["survivors"])
                 print(f"{name}: {result['mutants']} mutants, {alive} survived", flush=True)
 
-    workers = [threading.Thread(target=work) for _ in range(PROCESSES)]
+    workers = [threading.Thread(target=work) for _ in range(processes)]
     for worker in workers:
         worker.start()
     for worker in workers:

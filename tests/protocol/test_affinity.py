@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from protocol.affinity import (
     CACHE_SECONDS,
-    SESSIONS_MAX,
-    USED_GRAIN_SECONDS,
+    SHARDS,
     Home,
     Outage,
     Sessions,
@@ -17,6 +18,7 @@ from protocol.affinity import (
     wanted,
 )
 
+TEN_THOUSAND = 10_000
 FOREVER = float("inf")
 HOUR = 3600.0
 
@@ -68,10 +70,10 @@ def test_an_outage_longer_than_a_cache_lives_moves_it_for_good() -> None:
     session.turn(0.0)
     session.serving, session.outages = "b", {"a": Outage(10.0, 9999.0)}
     session.turn(12.0)
-    session.turn(10.0 + CACHE_SECONDS)
+    session.turn(310.0)
     session.serving, session.outages = "ab", {}
-    assert session.turn(11.0 + CACHE_SECONDS) == "b"
-    assert session.home == Home("b", 11.0 + CACHE_SECONDS)
+    assert session.turn(311.0) == "b"
+    assert session.home == Home("b", 311.0)
 
 
 def test_an_outage_whose_end_nobody_saw_counts_as_long_as_was_known() -> None:
@@ -91,6 +93,16 @@ def test_two_short_outages_do_not_add_up_to_a_long_one() -> None:
         assert session.turn(since + 5.0) == "b"
     session.serving = "ab"
     assert session.turn(440.0) == "a"
+
+
+def test_an_outage_that_begins_as_another_ends_is_the_same_one() -> None:
+    session = Session()
+    session.turn(0.0)
+    session.serving = "b"
+    for now, until in ((12.0, 160.0), (165.0, 9999.0), (310.0, 9999.0)):
+        session.outages = {"a": Outage(10.0 if until == 160.0 else 160.0, until)}
+        session.turn(now)
+    assert session.home == Home("b", 310.0)
 
 
 def test_an_outage_without_a_known_begin_is_counted_from_its_first_sight() -> None:
@@ -145,26 +157,55 @@ def test_a_session_idle_for_longer_than_it_is_kept_is_new() -> None:
 
 def test_ten_thousand_are_kept_and_then_the_longest_unused_of_a_shard_goes() -> None:
     sessions = Sessions()
-    for number in range(SESSIONS_MAX):
+    for number in range(TEN_THOUSAND):
         now = float(number)
         sessions = remembered(sessions, f"s{number}", Home("a", now), now, 1e9)
-    assert all(sessions.home(f"s{number}", 1e5, 1e9) for number in range(SESSIONS_MAX))
-    for number in range(SESSIONS_MAX, SESSIONS_MAX + 500):
+    assert all(sessions.home(f"s{number}", 1e5, 1e9) for number in range(TEN_THOUSAND))
+    for number in range(TEN_THOUSAND, TEN_THOUSAND + 500):
         now = float(number)
         sessions = remembered(sessions, f"s{number}", Home("a", now), now, 1e9)
         assert sessions.home(f"s{number}", now, 1e9)
-    assert sessions.count == SESSIONS_MAX == sum(len(shard) for shard in sessions.shards)
+    assert sessions.count == TEN_THOUSAND == sum(len(shard) for shard in sessions.shards)
 
 
 def test_a_session_that_goes_on_outlives_those_that_do_not() -> None:
     sessions = Sessions()
-    for number in range(3 * SESSIONS_MAX):
+    for number in range(3 * TEN_THOUSAND):
         now = float(number)
         sessions = remembered(sessions, f"s{number}", Home("a", now), now, 1e9)
         if number % 20 == 0:
             assert number == 0 or sessions.home("busy", now, 1e9)
             sessions = remembered(sessions, "busy", Home("a", now), now, 1e9)
     assert not sessions.home("s0", now, 1e9)
+
+
+def test_a_session_is_remembered_although_there_is_no_room_and_none_of_its_shard_to_forget() -> (
+    None
+):
+    def shard(name: str) -> int:
+        return zlib.crc32(name.encode()) % SHARDS
+
+    sessions, number, elsewhere = Sessions(), 0, shard("late")
+    while sessions.count < TEN_THOUSAND:
+        number += 1
+        if shard(f"s{number}") != elsewhere:
+            sessions = remembered(sessions, f"s{number}", Home("a", 0.0), 0.0, HOUR)
+    sessions = remembered(sessions, "late", Home("b", 1.0), 1.0, HOUR)
+    assert sessions.home("late", 1.0, HOUR) == Home("b", 1.0)
+    assert sessions.count == TEN_THOUSAND == sum(len(one) for one in sessions.shards)
+
+
+def test_sessions_as_old_as_they_are_kept_make_room_for_others() -> None:
+    sessions = Sessions()
+    for now, names in ((0.0, range(1000)), (HOUR, range(1000, 3000))):
+        for name in names:
+            sessions = remembered(sessions, f"s{name}", Home("a", now), now, HOUR)
+    assert sessions.count == 2000
+
+
+def test_any_text_is_a_session() -> None:
+    sessions = remembered(Sessions(), "\ud800", Home("a", 0.0), 0.0, HOUR)
+    assert sessions.home("\ud800", 1.0, HOUR) == Home("a", 0.0)
 
 
 class Memory(RuleBasedStateMachine):
@@ -206,8 +247,10 @@ TestMemory = Memory.TestCase
 def test_a_session_in_the_middle_of_its_work_is_noted_once_a_second_and_no_later() -> None:
     """Of a session kept for seconds only, more often; one that is away from home, always."""
     home = Home("a", 100.0)
-    assert home.noted(100.0 + USED_GRAIN_SECONDS / 2, 3600.0)
-    assert not home.noted(100.0 + USED_GRAIN_SECONDS, 3600.0)
-    assert not home.noted(100.5, 10.0)
+    assert home.noted(100.0, 3600.0)
+    assert home.noted(100.9, 3600.0)
+    assert not home.noted(101.0, 3600.0)
+    assert home.noted(100.0995, 10.0), "a hundredth of what it is kept"
+    assert not home.noted(100.1001, 10.0)
     assert not Home("a", 100.0, "b").noted(100.0, 3600.0)
     assert not Home("a", 100.0, outage=Outage(1.0, 2.0)).noted(100.0, 3600.0)

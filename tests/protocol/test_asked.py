@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.asked import (
-    TARGET_CHARACTERS_MAX,
     Asked,
     asked,
     betas_of,
@@ -39,15 +38,21 @@ def test_the_family_is_a_word_of_the_name_or_else_the_name(model: str, family: s
 @given(st.text())
 def test_a_family_is_short_and_its_own_family(model: str) -> None:
     family = model_family(model)
-    assert len(model_family(model * 1000)) <= 2 * TARGET_CHARACTERS_MAX
+    assert len(model_family(model * 1000)) <= 160, "lower case may be longer"
     if family in ("opus", "sonnet", "haiku", "fable", "mythos"):
         assert model_family(family) == family
+
+
+def test_of_a_name_that_is_no_familys_eighty_characters_are_kept() -> None:
+    assert model_family("M" * 100) == "m" * 80
+    assert model_family("m" * 76 + "-opus") == "m" * 76 + "-opu"
 
 
 def test_betas_are_read_from_every_header_and_every_comma() -> None:
     headers: Headers = (
         (b"Anthropic-Beta", b"a-1, context-1m-2025-08-07,,"),
         (b"other", b"c"),
+        (b"anthropic-veto", b"d"),
         (b"anthropic-beta", b" b "),
     )
     assert betas_of(headers) == ("a-1", "context-1m-2025-08-07", "b")

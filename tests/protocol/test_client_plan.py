@@ -45,10 +45,26 @@ def test_a_stop_waits_no_longer_than_half_a_minute() -> None:
         (ACCOUNT, "auto"),
         (ACCOUNT + '[client]\nauth_token = "never"', "never"),
         (ACCOUNT + '[access]\ntoken = "open-sesame"', "always"),
+        (ACCOUNT + "[access]\nkeys = true", "always"),
     ],
 )
 def test_a_key_is_given_where_there_are_accounts(text: str, token: str) -> None:
     assert planned(text).token == token
+
+
+@pytest.mark.parametrize(("text", "pool", "token"), [("", True, "auto"), (ACCOUNT, False, "never")])
+def test_who_knows_of_other_accounts_than_the_configured_ones_says_so(
+    text: str, pool: bool, token: str
+) -> None:
+    made = plan(configured(text), "/s", "", tls=False, pool=pool)
+    assert made is not None
+    assert made.token == token
+
+
+def test_what_is_pointed_and_how_may_be_said() -> None:
+    made = planned('[client]\nsettings = ["/a.json"]\nreplace = true')
+    assert (made.files, made.replace) == (("/a.json",), True)
+    assert not planned().replace
 
 
 @pytest.mark.parametrize(
@@ -58,6 +74,14 @@ def test_a_key_is_given_where_there_are_accounts(text: str, token: str) -> None:
         ('[access]\ntoken = "open-sesame"', False, "access token"),
         (ACCOUNT + '[access]\ntoken = "t-o-k-e-n"\n[client]\nauth_token = "never"', False, "never"),
         (ACCOUNT + '[server]\nhost = "10.0.0.5"\n[access]\nkeys = true', False, "access.keys"),
+        (ACCOUNT + '[server]\nhost = "10.0.0.5"\n[access]\ntoken = "open-sesame"', False, ""),
+        (ACCOUNT + '[server]\nhost = "0.0.0.0"\n[access]\nkeys = true', False, ""),
+        (ACCOUNT + '[server]\nhost = "::"\n[access]\nkeys = true', False, ""),
+        (
+            ACCOUNT + '[access]\nkeys = true\n[client]\nauth_token = "never"',
+            False,
+            "a key of this proxy",
+        ),
         ("[access]\nkeys = true", False, "a key of this proxy would have to travel"),
         (ACCOUNT + '[access]\ntoken = "open-sesame"', False, ""),
     ],

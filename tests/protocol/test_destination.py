@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from protocol.config.model import Config, Fallback, Models, Provider, Redirect, Route
-from protocol.destination import Destination, destinations
+from protocol.destination import Destination, destinations, substituted
 
 PROVIDERS = (
     Provider(name="openai", base_url="https://api.openai.com/v1"),
@@ -50,6 +51,22 @@ def test_the_first_route_that_matches_decides_before_the_accounts() -> None:
     assert of("fast") == (Destination("local", "qwen", "route"),)
 
 
+def test_a_route_may_name_a_model_with_its_long_suffix_or_without() -> None:
+    long = Route(match="claude-opus-5-5[1m]", provider="local", model="qwen-long")
+    config = msgspec.structs.replace(CONFIG, routes=(*CONFIG.routes, long))
+    for asked, model in (("fast[1m]", "qwen"), ("claude-opus-5-5[1m]", "qwen-long")):
+        found = destinations(config, asked, redirected=False, listed={})
+        assert found == (Destination("local", model, "route"),)
+
+
+def test_a_route_to_the_accounts_may_ask_for_another_model() -> None:
+    config = Config(routes=(Route(match="big", accounts=True, model="claude-opus-5-5"),))
+    (found,) = destinations(config, "big", redirected=False, listed={})
+    assert found == Destination("", "claude-opus-5-5", "accounts")
+    assert found.accounts
+    assert not FALLBACKS[0].accounts
+
+
 def test_a_wrapped_name_is_unwrapped_first() -> None:
     assert of("claude-supervisor-gpt-5") == (Destination("openai", "gpt-5", "route"),)
 
@@ -63,6 +80,10 @@ def test_a_foreign_model_on_the_list_goes_to_whoever_lists_it() -> None:
     assert of("llama-4", listed={"llama-4": "local"}) == (
         Destination("local", "llama-4", "listed"),
     )
+
+
+def test_a_claude_model_is_never_anybody_elses_because_they_list_it() -> None:
+    assert of("claude-opus-5-5", listed={"claude-opus-5-5": "local"})[0].accounts
 
 
 def test_a_name_that_nobody_lists_is_anthropic_s_to_refuse() -> None:
@@ -80,6 +101,13 @@ def test_a_redirect_comes_first_and_the_accounts_stay_behind_it() -> None:
         Destination("", "claude-opus-5-5", "accounts"),
         *FALLBACKS,
     )
+
+
+@pytest.mark.parametrize("tier", ["opus", "sonnet", "haiku"])
+def test_each_tier_has_its_own_substitute(tier: str) -> None:
+    redirect = Redirect(provider="openai", opus="for-opus", sonnet="for-sonnet", haiku="for-haiku")
+    assert substituted(redirect, f"claude-{tier}-5-5") == f"for-{tier}"
+    assert substituted(Redirect(provider="openai"), f"claude-{tier}-5-5") == f"claude-{tier}-5-5"
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-fable-5"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.early_events import HOLD_BYTES_MAX, EarlyEvents
+from protocol.early_events import EarlyEvents
 from protocol.peek import ErrorInfo
 from server.scripted.answers import Send
 from server.scripted.recorded import corpus_answers
@@ -18,6 +18,7 @@ CONTENT = b'event: content_block_start\ndata: {"type":"content_block_start"}\n\n
 OVERLOADED = (
     b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"m"}}\n\n'
 )
+HELD = 64 * 1024
 ERROR = ErrorInfo("overloaded_error", "m")
 
 
@@ -81,14 +82,14 @@ def test_events_without_names_are_judged_by_what_they_say(
 
 
 def test_no_more_than_the_bound_is_held() -> None:
-    held = b": " + b"x" * (HOLD_BYTES_MAX - 2)
+    held = b": " + b"x" * (HELD - 2)
     assert decision(held) == (False, None)
     assert decision(held + b"x") == (True, None)
     assert decision(held, b"x") == (True, None)
 
 
 def test_an_error_past_the_bound_is_not_looked_at_however_it_arrives() -> None:
-    stream = b": " + b"x" * HOLD_BYTES_MAX + b"\n\n" + OVERLOADED
+    stream = b": " + b"x" * HELD + b"\n\n" + OVERLOADED
     assert decision(stream) == (True, None)
     assert decision(stream[:1000], stream[1000:]) == (True, None)
 

@@ -158,3 +158,15 @@ def test_of_a_limit_that_is_off_nothing_is_known_but_the_cost() -> None:
     spending = spent(Spending(), holder, 40, 0.25, 31.0, NOW)
     now = used(spending, holder, 32.0, NOW)
     assert (now.requests_last_minute, now.tokens_last_minute, now.cost_today) == (None, None, 0.25)
+
+
+def test_when_a_key_was_used_last_is_known_from_this_life_or_from_the_one_before() -> None:
+    holder = msgspec.structs.replace(limited(), last_used=NOW - 500)
+    assert used(Spending(), holder, 0.0, NOW).last_used == NOW - 500
+    assert used(Spending(), holder, 0.0, NOW, NOW - 5).last_used == NOW - 5
+    assert used(Spending(), limited(), 0.0, NOW, NOW - 5).last_used == NOW - 5
+
+
+def test_the_cost_of_a_day_is_told_to_a_millionth_of_a_dollar() -> None:
+    spending = spent(Spending(), limited(), 40, 0.12345678, 31.0, NOW)
+    assert used(spending, limited(), 32.0, NOW).cost_today == 0.123457

@@ -45,6 +45,23 @@ def test_a_high_limit_is_remembered_in_little_and_still_holds() -> None:
     assert len(sent) <= EXACT_MAX + 1
 
 
+def test_up_to_600_a_minute_every_request_is_remembered_and_above_that_every_tenth_of_a_second() -> (
+    None
+):
+    def remembered(limit: int) -> Sent:
+        sent: Sent = ()
+        for now in (0.01, 0.05, 0.15):
+            sent = counted(sent, limit, now)
+        return sent
+
+    assert remembered(600) == ((0.01, 1), (0.05, 1), (0.15, 1))
+    assert remembered(601) == ((0.05, 2), (0.15, 1))
+
+
+def test_what_no_longer_counts_is_forgotten() -> None:
+    assert counted(((0.0, 1), (0.1, 1)), 2, 60.0) == ((0.1, 1), (60.0, 1))
+
+
 @given(st.integers(1, 5), st.lists(st.floats(0, 40), max_size=40))
 def test_no_60_seconds_see_more_than_the_limit(limit: int, gaps: list[float]) -> None:
     sent: Sent = ()

@@ -62,3 +62,103 @@ def test_the_egress_can_be_waited_for() -> None:
     assert told is not None
     assert told.retry_after == 2.0
     assert told.available_in == pytest.approx(1.5)
+
+
+SUBSCRIPTION = Credential(Secret("sk-ant-oat01-of-the-owner"), bearer=True)
+
+
+def standing(name: str, *cooldowns: Cooldown, enabled: bool = True, **spec: object) -> AccountState:
+    """An account that is `enabled` or not; `spec` are further fields of its specification."""
+    known = new_account(msgspec.structs.replace(SPEC, name=name, **spec))
+    return msgspec.structs.replace(known, enabled=enabled, cooldowns=cooldowns)
+
+
+def told(*accounts: AccountState, **ask: object) -> Refusal:
+    """What a stranger with an Opus request is told when these are all there are."""
+    known = {account.name: account for account in accounts}
+    state = DispatchState(Strategy(pool=True, base_url="http://api.test"), known)
+    asked = Acquire(Route.MESSAGES, model="claude-opus-5-5")
+    return refusal(state, msgspec.structs.replace(asked, **ask))
+
+
+OFF = standing("off", enabled=False)
+LOGIN = standing("login", kind="oauth", credential=None, needs_login=True)
+OWNERS = standing("owners", credential=SUBSCRIPTION)
+OTHERS = standing("others", models=("claude-haiku-*",))
+
+
+@pytest.mark.parametrize(
+    ("accounts", "advice"),
+    [
+        ((OFF,), "enable one or add another"),
+        ((OFF, LOGIN), "these accounts have lost their login: login; log in again"),
+        ((OFF, LOGIN, OWNERS), "add an account with an API key"),
+        ((OTHERS, OWNERS), "add an account with an API key"),
+        ((OTHERS, OFF), "no account may serve the model 'claude-opus-5-5'"),
+        ((OTHERS, LOGIN), "no account may serve the model"),
+        ((OTHERS,), "no account may serve the model"),
+        ((), "no account may serve the model"),
+    ],
+)
+def test_who_can_be_helped_is_told_how(accounts: tuple[AccountState, ...], advice: str) -> None:
+    answer = told(*accounts)
+    assert (answer.cause, answer.retry_after) == ("no_credential", None)
+    assert advice in answer.message
+    assert [one.account for one in answer.considered] == [account.name for account in accounts]
+    assert {one.outcome for one in answer.considered} <= {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("account", "why"),
+    [
+        (OFF, "is disabled"),
+        (LOGIN, "has lost its login"),
+        (OTHERS, "may not serve this model"),
+        (OWNERS, "is a subscription"),
+    ],
+)
+def test_of_an_account_that_was_named_it_is_told_what_it_lacks(
+    account: AccountState, why: str
+) -> None:
+    assert why in told(account, pinned=account.name).message
+
+
+def test_of_a_models_name_eighty_characters_are_quoted() -> None:
+    assert told(OTHERS, model="m" * 80).message.endswith(f"{'m' * 80!r}")
+    assert told(OTHERS, model="m" * 81).message.endswith(f"{'m' * 80!r}")
+
+
+@pytest.mark.parametrize(
+    ("accounts", "message"),
+    [
+        (
+            (standing("a", rest(1.25, "rate_limited")),),
+            "account 'a' is at its limit; it is back in 2 s",
+        ),
+        (
+            (standing("a", rest(9, "rate_limited")), standing("b", rest(0.2, "rate_limited"))),
+            "every account is at its limit; the first is back in 1 s",
+        ),
+        (
+            (standing("a", rest(9, "auth")), standing("b", rest(5, "rate_limited"))),
+            "every account is at its limit; the first is back in 5 s",
+        ),
+        (
+            (standing("a", rest(9, "auth")), standing("b", rest(5, "auth"))),
+            "the upstream refuses the credential of every account; check them with `supervisor status`",
+        ),
+    ],
+)
+def test_when_everybody_rests_it_is_told_who_is_back_and_when(
+    accounts: tuple[AccountState, ...], message: str
+) -> None:
+    answer = told(*accounts)
+    assert answer.message == message
+    assert {(one.outcome, one.why) for one in answer.considered} == {("passed", "cooling")}
+
+
+def test_when_everybody_was_tried_there_is_nothing_to_wait_for() -> None:
+    answer = told(standing("a"), tried=("a",))
+    assert (answer.cause, answer.message) == ("limited", "every account was tried")
+    assert (answer.retry_after, answer.available_in) == (None, None)
+    assert [(one.account, one.why) for one in answer.considered] == [("a", "tried")]

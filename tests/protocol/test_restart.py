@@ -70,12 +70,22 @@ def test_an_always_crashing_child_is_restarted_five_times_with_doubling_waits() 
 
 
 def test_the_root_restarts_a_group_three_times() -> None:
-    assert len(restarts_until_escalation(ROOT_POLICY)) == 3
+    assert restarts_until_escalation(ROOT_POLICY) == [0.5, 1.0, 2.0]
+    history = RestartHistory(restarts=(0.0, 20.0, 40.0))
+    assert crash(history, 59.0, policy=ROOT_POLICY) == Escalate()
+    assert isinstance(crash(history, 60.0, policy=ROOT_POLICY), Restart)
 
 
 def test_the_wait_stops_doubling_at_its_maximum() -> None:
     policy = RestartPolicy(intensity=9, period=1000, backoff=1, maximum_backoff=5)
     assert restarts_until_escalation(policy) == [1, 2, 4, 5, 5, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize("policy", [POLICY, ROOT_POLICY])
+def test_nothing_waits_for_longer_than_ten_seconds(policy: RestartPolicy) -> None:
+    decision = crash(RestartHistory(level=20), 0.0, policy=policy)
+    assert isinstance(decision, Restart)
+    assert decision.after == 10.0
 
 
 def test_a_minute_of_health_brings_the_first_wait_back() -> None:
@@ -92,18 +102,32 @@ def test_restarts_that_are_a_period_ago_no_longer_count() -> None:
     history = RestartHistory(restarts=(0.0, 1.0, 2.0, 3.0, 4.0))
     assert crash(history, 29.0) == Escalate()
     assert isinstance(crash(history, 29.95), Restart), "it is due after the period"
+    second = RestartPolicy(backoff=1.0)
+    assert isinstance(crash(history, 29.0, policy=second), Restart), "it is due as the period ends"
 
 
 def test_a_child_that_others_can_bear_to_lose_rests_instead_of_escalating() -> None:
     policy = RestartPolicy(park=30.0, maximum_park=100.0)
-    history, now, rests = RestartHistory(), 0.0, []
+    history, now, rests, rested = RestartHistory(), 0.0, [], False
     for _ in range(24):
         decision = crash(history, now, policy=policy)
         assert isinstance(decision, Restart)
+        if rested:
+            assert decision.after == policy.backoff, "waits begin anew"
+        if rested := decision.parked:
+            assert decision.history.restarts == (now + decision.after,)
         history, now = decision.history, now + decision.after
         if decision.parked:
             rests.append(decision.after)
     assert rests == [30.0, 60.0, 100.0, 100.0]
+
+
+@pytest.mark.parametrize(("park", "longest"), [(0.5, 300.0), (30.0, 300.0)])
+def test_a_rest_is_never_longer_than_five_minutes(park: float, longest: float) -> None:
+    history = RestartHistory(restarts=(0.0, 0.1, 0.2, 0.3, 0.4), parked=20)
+    decision = crash(history, 1.0, policy=RestartPolicy(park=park))
+    assert isinstance(decision, Restart)
+    assert (decision.parked, decision.after) == (True, longest)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 
 import pytest
@@ -93,6 +94,16 @@ def test_a_reading_is_told_by_our_clock_so_that_it_ends_when_it_does(skew: float
 def test_a_date_that_cannot_be_read_is_none(value: bytes) -> None:
     assert upstream_time(((b"date", value),)) is None
     assert ahead_by(((b"date", value),), THEIRS) == 0.0
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_every_month_is_known(month: int) -> None:
+    first = datetime.datetime(2026, month, 1, tzinfo=datetime.UTC).timestamp()
+    assert upstream_time(dated(at=first)) == first
+
+
+def test_no_other_header_of_four_letters_is_a_date() -> None:
+    assert upstream_time(dated((b"vary", b"accept"), (b"Etag", b'"x"'))) == THEIRS
 
 
 def test_of_two_dates_none_is_believed() -> None:
