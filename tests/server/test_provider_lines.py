@@ -1,0 +1,122 @@
+"""What a provider's answer cost is in the line, and each provider gets what is its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from server.scripted import (
+    Answer,
+    Cut,
+    ScriptedUpstream,
+    SeenRequest,
+    Send,
+    gemini_reply,
+    openai_error,
+    openai_reply,
+    reply_to,
+    server_error,
+    text_block,
+    text_message,
+    text_stream,
+)
+from tests.kit.program import program_in_memory
+from tests.server.test_fallback import (
+    ACCOUNT,
+    DRY,
+    GEMINI,
+    MESSAGE,
+    OPENAI,
+    STREAM,
+    TO_COMPATIBLE,
+    ask,
+    line,
+    upstream,
+)
+
+TOKENS = ("input_tokens", "output_tokens")
+CHAT: dict[str, Any] = {"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (STREAM, text_stream("hello", model="served", input_tokens=100, output_tokens=7)),
+        (MESSAGE, text_message("hello", model="served", input_tokens=100, output_tokens=7)),
+    ],
+    ids=["a stream", "a whole answer"],
+)
+async def test_what_a_provider_of_our_own_dialect_cost_is_in_the_line(
+    asked: object, answer: Answer, autojump_clock: object
+) -> None:
+    async with program_in_memory(ACCOUNT + TO_COMPATIBLE, upstream(DRY, answer)) as program:
+        assert (await ask(program, asked)).status == 200
+        written = await line(program)
+    assert [written[name] for name in TOKENS] == [100, 7]
+    assert (written["provider"], written["served_model"]) == ("moon", "served")
+
+
+async def test_what_was_seen_of_a_providers_cut_stream_is_in_the_line_too(
+    autojump_clock: object,
+) -> None:
+    whole = text_stream("hello", model="served", input_tokens=100, output_tokens=7)
+    sent = b"".join(step.data for step in whole.parts if isinstance(step, Send))
+    answer = Answer(
+        headers=whole.headers, parts=(Send(sent[: sent.index(b"event: message_delta")]), Cut())
+    )
+    async with program_in_memory(ACCOUNT + TO_COMPATIBLE, upstream(DRY, answer)) as program:
+        assert not (await ask(program, STREAM)).complete
+        written = await line(program)
+    assert (written["input_tokens"], written["terminal"]) == (100, "upstream_closed")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_chat_completion_cost_is_in_the_line_and_has_the_providers_own_name(
+    stream: bool, autojump_clock: object
+) -> None:
+    """One that is passed through unread differs in the model's name alone."""
+    config = OPENAI + '[models]\naliases = { "fast" = "gpt-5" }\n'
+    server = upstream(reply_to, openai_reply(text_block("Hello.")))
+    asked = {**CHAT, "model": "fast", "stream": stream}
+    async with program_in_memory(ACCOUNT + config, server) as program:
+        answer = await ask(program, asked, "/v1/chat/completions")
+        written = await line(program)
+    (seen,) = server.requests
+    assert (answer.status, answer.complete) == (200, True)
+    assert seen.json() == {**asked, "model": "gpt-5"}
+    assert (written["model"], written["served_model"]) == ("fast", "gpt-5")
+    assert written["input_tokens"]
+
+
+async def test_each_provider_is_asked_at_its_own_address_with_its_own_key(
+    autojump_clock: object,
+) -> None:
+    def foreign(seen: SeenRequest) -> Answer:
+        if "generatecontent" in seen.path.lower():
+            return gemini_reply(text_block("From the last."))(seen)
+        return openai_error(503, "busy") if seen.bearer else server_error(503)
+
+    server = upstream(DRY, foreign)
+    config = ACCOUNT + OPENAI + TO_COMPATIBLE + '[[fallback]]\nprovider = "other"\nmodel = "gpt-5"\n'
+    config += GEMINI + '[[fallback]]\nprovider = "google"\nmodel = "gemini-3-pro"\n'
+    async with program_in_memory(config, server) as program:
+        assert (await ask(program)).status == 200
+    asked = [(seen.header("host"), seen.bearer or seen.api_key) for seen in server.requests[1:3]]
+    assert asked == [("moon.test", "key-moon"), ("openai.test", "key-other")]
+    last = server.requests[3]
+    assert (last.header("host"), last.header("x-goog-api-key")) == ("gemini.test", "key-google")
+    assert (last.bearer, last.api_key) == (None, None)
+
+
+async def test_a_client_that_pays_itself_opens_no_circuit(autojump_clock: object) -> None:
+    """Its requests are never repeated, so there is nothing that could be spared."""
+    server = ScriptedUpstream(server_error(529))
+    async with program_in_memory("", server) as program:
+        for number in range(30):
+            key = f"own-{number % 3}"
+            answer = await ask(program, MESSAGE, authorization="", **{"x-api-key": key})
+            assert answer.status == 529
+        repeats = program.program.parts.door.ports.repeats
+    assert len(server.requests) == 30
+    assert repeats.resting() == []
