@@ -11,7 +11,7 @@ from protocol.errors import Problem, answer
 from protocol.gate import Rules, check, shown_key
 from protocol.identity import client_name, given_request_id, is_owner, session_of
 from protocol.inbound_keys import InboundKey
-from protocol.request import RequestHead, Route
+from protocol.request import RequestHead, Route, of_openai
 from server.desk import Ports
 from server.exchange import Exchange, send_answer
 from server.intake import too_large
@@ -100,7 +100,7 @@ class Door(msgspec.Struct):
 
 
 async def _refuse(exchange: Exchange, problem: Problem, record: Record) -> None:
-    made = answer(problem, record.request_id, openai=record.route is Route.CHAT_COMPLETIONS)
+    made = answer(problem, record.request_id, openai=of_openai(record.head, record.route))
     added = [(b"x-supervisor-request-id", record.request_id.encode()), (b"connection", b"close")]
     await send_answer(exchange, made, added)
 
