@@ -78,7 +78,7 @@ class Elsewhere:
         self._kept: KeptStream | None = None
         self._first: Failed | Problem | None = None
         self._first_provider: str | None = None
-        self._refused: Failed | None = None
+        self._refused: Failed | Problem | None = None
         self._refused_provider: str | None = None
         self._on_its_way: str = ""
 
@@ -131,6 +131,7 @@ class Elsewhere:
         self._record.account = None
         self._record.provider = self._refused_provider if self._refused else self._first_provider
         if isinstance(told, Problem):
+            self._record.provider = None
             await author(self.exchange, self._record, told)
             return
         if told.status is None:
@@ -180,19 +181,21 @@ class Elsewhere:
         record.reason = self._reason(destination)
         record.attempts += 1
         record.trace.trying(f"{provider.name}/{destination.model}")
+        told: Failed | Problem | None = None
         try:
             result = await self._attempt(provider, destination)
-        except Untranslatable as refusal:
-            result = self._untranslatable(refusal)
+        except Untranslatable as refusal:  # nothing was sent: these words are ours
+            record.attempts -= 1
+            result, told = self._untranslatable(refusal), refusal.problem
         if isinstance(result, Served):
             record.served(result.terminal)
             return True
         record.trace.failed(result)
         await self._report(provider, result)
         if destination.reason != "fallback" and self._first is None:
-            self._first, self._first_provider = result, provider.name
+            self._first, self._first_provider = told or result, provider.name
         if result.verdict.reason == "request" and self._refused is None:
-            self._refused, self._refused_provider = result, provider.name
+            self._refused, self._refused_provider = told or result, provider.name
         return False
 
     def _untranslatable(self, refusal: Untranslatable) -> Failed:

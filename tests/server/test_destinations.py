@@ -139,6 +139,24 @@ async def test_the_line_names_the_provider_whose_failure_the_client_sees(
     assert (written["account"], written["provider"]) == (None, "other")
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_what_a_provider_cannot_be_told_is_our_refusal_and_no_attempt(
+    path: str, autojump_clock: object
+) -> None:
+    route = GEMINI + '[[route]]\nmatch = "gemini-*"\nprovider = "google"\n'
+    server = upstream(reply_to, openai_reply())
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    async with program_in_memory(ACCOUNT + route, server) as program:
+        answer = await ask(program, {**model("gemini-3-pro"), "tools": tools}, path)
+        written = await line(program)
+    error: Any = answer.json()["error"]
+    assert (answer.status, server.requests) == (400, [])
+    assert "tools[0]" in error["message"]
+    assert answer.header("x-supervisor-attempts") is None
+    assert (written["terminal"], written["attempts"], written["provider"]) == ("refused", 0, None)
+    assert written["reason"] == error["message"]
+
+
 async def test_a_route_is_tried_again_although_its_server_failed(autojump_clock: object) -> None:
     """There is nobody else, so a bad sign is no reason to refuse."""
     server = upstream(reply_to, openai_error(500, "broken"))
