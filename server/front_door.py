@@ -36,12 +36,14 @@ class _Judged(msgspec.Struct, frozen=True):
 
 
 class Door(msgspec.Struct):
-    """`rules` are read for each request, so a reload counts at once. `salt` names clients."""
+    """`rules` are read for each request, so a reload counts at once. `salt` names clients; `nobody`
+    is the account that only this program's own questions name."""
 
     ports: Ports
     rules: Callable[[], Rules]
     salt: bytes
     draining: bool = False
+    nobody: str = ""
 
     async def handle(self, exchange: Exchange, own: Callable[[], Awaitable[None]]) -> None:
         """Serves one request; `own` answers the routes that are not relayed."""
@@ -59,6 +61,7 @@ class Door(msgspec.Struct):
         at = self.ports.wall_clock()
         request_id = judged.given_id or f"{self.ports.random.getrandbits(128):032x}"
         record = Record(head, request_id, route, at, judged.key)
+        record.ours = problem is None and judged.ask.pinned == self.nobody
         if problem is None:
             ask = msgspec.structs.replace(judged.ask, at=at)
             await relay(exchange, self.ports, record, ask)
