@@ -16,7 +16,7 @@ import msgspec
 
 from protocol.errors import Problem
 from protocol.inbound_keys import InboundKey, Keyring
-from protocol.request import RequestHead, Route
+from protocol.request import RequestHead, Route, of_openai
 from protocol.secrets import Secret
 
 HEADER_COUNT_MAX = 100
@@ -128,21 +128,22 @@ def _check_access(head: RequestHead, route: Route, rules: Rules, now: float) -> 
         if own and is_local(head) and _is_among(_offered(head, route, rules), own):
             return None
         key = shown_key(head, route, rules)
-        return _check_key(key, route, rules, now)
+        return _check_key(key, head, route, rules, now)
     if rules.token is not None:
-        header = _header_for(route, rules)
-        return Problem(401, f"send the proxy's access token in the {header} header")
+        return Problem(401, f"send the proxy's access token {_where_for(head, route, rules)}")
     if route is Route.OWN and not is_local(head):
         return Problem(401, "management is for this machine alone, or for a configured token")
     return None
 
 
-def _check_key(key: InboundKey | None, route: Route, rules: Rules, now: float) -> Problem | None:
+def _check_key(
+    key: InboundKey | None, head: RequestHead, route: Route, rules: Rules, now: float
+) -> Problem | None:
     if key is None:
         return Problem(
             401,
-            f"send a key of this proxy in the {_header_for(route, rules)} header; whoever runs it "
-            "makes one with `supervisor keys create`",
+            f"send a key of this proxy {_where_for(head, route, rules)}; whoever runs it makes one "
+            "with `supervisor keys create`",
         )
     state = key.state(now)
     if state != "valid":
@@ -153,8 +154,13 @@ def _check_key(key: InboundKey | None, route: Route, rules: Rules, now: float) -
     return None
 
 
-def _header_for(route: Route, rules: Rules) -> str:
-    return "x-api-key" if route is Route.OWN or rules.pool else "x-supervisor-key"
+def _where_for(head: RequestHead, route: Route, rules: Rules) -> str:
+    """In words; clients of OpenAI's dialect can send no `x-api-key`."""
+    if not (route is Route.OWN or rules.pool):
+        return "in the x-supervisor-key header"
+    if of_openai(head, route):
+        return "as Authorization: Bearer, which is your client's own API key"
+    return "in the x-api-key header"
 
 
 def is_local(head: RequestHead) -> bool:

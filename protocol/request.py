@@ -130,6 +130,13 @@ def route_of(method: str, path: str) -> Route:
     return Route.OTHER
 
 
+def of_openai(head: RequestHead, route: Route) -> bool:
+    """Whether the caller speaks OpenAI's dialect (`interface.md` rule 16)."""
+    if route is Route.MODELS:
+        return head.header(b"anthropic-version") is None
+    return route is Route.CHAT_COMPLETIONS
+
+
 def upstream_target(target: bytes) -> bytes:
     """The target to ask upstream for: the client's own bytes, less the alias prefix."""
     if target.startswith(b"/v1/"):

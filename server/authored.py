@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.dispatch import Refusal
 from protocol.errors import Problem, answer
-from protocol.request import Route
+from protocol.request import of_openai
 from protocol.verdict import FaultKind
 from server.attempt import Failed
 from server.exchange import Exchange, send_answer
@@ -22,7 +22,7 @@ async def author(exchange: Exchange, record: Record, problem: Problem) -> None:
     record.reason = problem.message
     record.ended("refused", problem.status)
     record.delivered = True
-    made = answer(problem, record.request_id, openai=record.route is Route.CHAT_COMPLETIONS)
+    made = answer(problem, record.request_id, openai=of_openai(record.head, record.route))
     await send_answer(exchange, made, request_id_header(record))
     record.bytes_out = len(made.body)
 

@@ -105,6 +105,8 @@ class Ports(msgspec.Struct, frozen=True):
 
     def write_line(self, record: Record) -> None:
         """The journal is the one receiver that may lose a message; it never delays a request."""
+        if record.ours:
+            return
         try:
             taken = self.journal.tell_nowait(record.over())
         except AskFailed:

@@ -77,7 +77,9 @@ class Elsewhere:
         self._destinations = destinations
         self._kept: KeptStream | None = None
         self._first: Failed | Problem | None = None
+        self._first_provider: str | None = None
         self._refused: Failed | Problem | None = None
+        self._refused_provider: str | None = None
         self._on_its_way: str = ""
 
     async def before(self) -> bool:
@@ -90,8 +92,9 @@ class Elsewhere:
             return True
         if not places:
             await self._conclude()
+            return True
         self._record.provider = None
-        return not places
+        return False
 
     async def after(self, why: str, exchange: Exchange) -> bool:
         """The fallbacks, when the accounts could not serve because of `why`; they may have opened
@@ -124,7 +127,11 @@ class Elsewhere:
     async def _conclude(self) -> None:
         """Nobody served: the client gets what only it can mend, else the first choice's answer."""
         told = self._refused or self._first or Problem(502, "no provider could be asked")
+        # As with accounts: the log names whose answer it is that the client sees.
+        self._record.account = None
+        self._record.provider = self._refused_provider if self._refused else self._first_provider
         if isinstance(told, Problem):
+            self._record.provider = None
             await author(self.exchange, self._record, told)
             return
         if told.status is None:
@@ -174,19 +181,21 @@ class Elsewhere:
         record.reason = self._reason(destination)
         record.attempts += 1
         record.trace.trying(f"{provider.name}/{destination.model}")
+        told: Failed | Problem | None = None
         try:
             result = await self._attempt(provider, destination)
-        except Untranslatable as refusal:
-            result = self._untranslatable(refusal)
+        except Untranslatable as refusal:  # nothing was sent: these words are ours
+            record.attempts -= 1
+            result, told = self._untranslatable(refusal), refusal.problem
         if isinstance(result, Served):
             record.served(result.terminal)
             return True
         record.trace.failed(result)
         await self._report(provider, result)
-        if destination.reason != "fallback":
-            self._first = self._first or result
-        if result.verdict.reason == "request":
-            self._refused = self._refused or result
+        if destination.reason != "fallback" and self._first is None:
+            self._first, self._first_provider = told or result, provider.name
+        if result.verdict.reason == "request" and self._refused is None:
+            self._refused, self._refused_provider = told or result, provider.name
         return False
 
     def _untranslatable(self, refusal: Untranslatable) -> Failed:

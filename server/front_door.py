@@ -11,7 +11,7 @@ from protocol.errors import Problem, answer
 from protocol.gate import Rules, check, shown_key
 from protocol.identity import client_name, given_request_id, is_owner, session_of
 from protocol.inbound_keys import InboundKey
-from protocol.request import RequestHead, Route
+from protocol.request import RequestHead, Route, of_openai
 from server.desk import Ports
 from server.exchange import Exchange, send_answer
 from server.intake import too_large
@@ -36,12 +36,14 @@ class _Judged(msgspec.Struct, frozen=True):
 
 
 class Door(msgspec.Struct):
-    """`rules` are read for each request, so a reload counts at once. `salt` names clients."""
+    """`rules` are read for each request, so a reload counts at once. `salt` names clients; `nobody`
+    is the account that only this program's own questions name."""
 
     ports: Ports
     rules: Callable[[], Rules]
     salt: bytes
     draining: bool = False
+    nobody: str = ""
 
     async def handle(self, exchange: Exchange, own: Callable[[], Awaitable[None]]) -> None:
         """Serves one request; `own` answers the routes that are not relayed."""
@@ -59,6 +61,7 @@ class Door(msgspec.Struct):
         at = self.ports.wall_clock()
         request_id = judged.given_id or f"{self.ports.random.getrandbits(128):032x}"
         record = Record(head, request_id, route, at, judged.key)
+        record.ours = problem is None and judged.ask.pinned == self.nobody
         if problem is None:
             ask = msgspec.structs.replace(judged.ask, at=at)
             await relay(exchange, self.ports, record, ask)
@@ -100,7 +103,7 @@ class Door(msgspec.Struct):
 
 
 async def _refuse(exchange: Exchange, problem: Problem, record: Record) -> None:
-    made = answer(problem, record.request_id, openai=record.route is Route.CHAT_COMPLETIONS)
+    made = answer(problem, record.request_id, openai=of_openai(record.head, record.route))
     added = [(b"x-supervisor-request-id", record.request_id.encode()), (b"connection", b"close")]
     await send_answer(exchange, made, added)
 

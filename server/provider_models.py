@@ -13,7 +13,7 @@ from protocol.config.model import Provider
 from protocol.model_list import anthropic_page, merged, openai_page, read_page
 from protocol.peek import read_json
 from protocol.providers import Providers, foreign_models
-from protocol.request import RequestHead, without_alias
+from protocol.request import RequestHead, of_openai, without_alias
 from server.authored import request_id_header
 from server.exchange import Exchange
 from server.foreign import Foreign
@@ -36,7 +36,7 @@ _LENGTH = frozenset({b"content-length", b"content-type"})
 async def models_exchange(exchange: Exchange, foreign: Foreign, record: Record) -> Exchange | None:
     """What to answer the accounts' list on; None: a model of ours was asked for, and is answered."""
     config, head = foreign.config(), exchange.head
-    openai = head.header(b"anthropic-version") is None
+    openai = of_openai(head, record.route)
     ours = bool(config.providers or config.models.aliases)
     if not (ours or (openai and foreign.pool())):
         return exchange

@@ -55,6 +55,8 @@ class Record:
         self.provider: str | None = None
         self.status: int | None = None
         self.attempts = 0
+        self.ours = False
+        """A question of this program's own commands: no traffic, and no line in the log."""
         self.terminal = "refused"
         self.delivered = False
         """The client has its whole answer: its leaving is no event any more."""

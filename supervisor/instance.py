@@ -53,6 +53,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     worker_pid: int = 0
 
     @property
+    def nobody(self) -> str:
+        """An account that cannot be. A message for it is a question of this program's own commands
+        whether it is answered, and stays out of the request log."""
+        return f"doctor-{self.id}"
+
+    @property
     def url(self) -> str:
         """Where a client on this machine reaches it, e.g. `http://127.0.0.1:4080`."""
         host = instance_client.reachable_host(self.host)

@@ -48,6 +48,7 @@ class Program:
         self.parts = parts
         self.stop_asked = trio.Event()
         """Set when the drain begins, whoever asked for it."""
+        parts.door.nobody = instance.nobody
         app = FrontDoor(parts.door.handle)
         reference = ReferenceLane(app)
         express = parts.config.server.express

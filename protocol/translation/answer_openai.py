@@ -71,6 +71,8 @@ class AnswerStream:
         self._include_usage = include_usage
         self._usage: Json = {}
         self._tools: dict[int, int] = {}
+        self._bare: dict[int, int] = {}
+        """Of `_tools`, those without any arguments so far."""
         self.ended = False
 
     def feed(self, event: Event) -> list[Json]:
@@ -95,12 +97,15 @@ class AnswerStream:
                 return self._block(count(data.get("index")), _object(data.get("content_block")))
             case "content_block_delta":
                 return self._delta(count(data.get("index")), _object(data.get("delta")))
+            case "content_block_stop":
+                return self._completed(count(data.get("index")))
             case "message_delta":
                 # Cumulative: a later number replaces an earlier one (`peers.md` P19).
                 told = _object(data.get("usage"))
                 self._usage |= {key: value for key, value in told.items() if value is not None}
                 reason = finish_reason(_object(data.get("delta")).get("stop_reason"))
-                return [self._chunk({}, reason)]
+                bare = [chunk for index in tuple(self._bare) for chunk in self._completed(index)]
+                return [*bare, self._chunk({}, reason)]
             case "message_stop":
                 self.ended = True
                 if not self._include_usage:
@@ -121,6 +126,8 @@ class AnswerStream:
         given = block.get("input")
         # Some upstreams give the whole input at the start, and no deltas (`wire.md` A17).
         arguments = msgspec.json.encode(given).decode() if given else ""
+        if not arguments:
+            self._bare[index] = place
         function = {"name": block.get("name"), "arguments": arguments}
         call = {"index": place, "id": block.get("id"), "type": "function", "function": function}
         return [self._chunk({"tool_calls": [call]})]
@@ -132,13 +139,20 @@ class AnswerStream:
             case "thinking_delta":
                 return [self._chunk({"reasoning_content": _words(delta.get("thinking"))})]
             case "input_json_delta" if index in self._tools:
-                function = {"arguments": _words(delta.get("partial_json"))}
-                return [
-                    self._chunk(
-                        {"tool_calls": [{"index": self._tools[index], "function": function}]}
-                    )
-                ]
+                words = _words(delta.get("partial_json"))
+                if words:
+                    self._bare.pop(index, None)
+                return [self._arguments(self._tools[index], words)]
         return []
+
+    def _completed(self, index: int) -> list[Json]:
+        """A call without arguments says so: clients parse what they have gathered, and "" is no
+        JSON."""
+        place = self._bare.pop(index, None)
+        return [] if place is None else [self._arguments(place, "{}")]
+
+    def _arguments(self, place: int, words: str) -> Json:
+        return self._chunk({"tool_calls": [{"index": place, "function": {"arguments": words}}]})
 
     def _chunk(self, delta: Json, finish: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -34,7 +33,7 @@ def front_door(found: RunningInstance) -> str:
     """
     from supervisor.instance_client import NothingAnswers, Refused, post_json
 
-    nobody = f"doctor-{secrets.token_hex(4)}"
+    nobody = found.instance.nobody
     token = found.credential()
     headers = {"x-account-name": nobody}
     if token is not None:  # where the usual headers are for the client's own credential

@@ -101,6 +101,24 @@ def test_the_header_that_a_refusal_names_is_one_that_lets_in(
     assert refused(method_path, secret, rules, name=named.encode()) is None
 
 
+@pytest.mark.parametrize("rules", [KEYS, Rules(token=Secret(TOKEN))])
+@pytest.mark.parametrize(
+    "method_path",
+    [("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/v1/models/x")],
+)
+def test_clients_of_openais_dialect_are_told_what_they_can_do(
+    rules: Rules, method_path: tuple[str, str]
+) -> None:
+    """They have one setting, the API key, and send it as a bearer token."""
+    told = refused(method_path, None, rules)
+    assert told is not None
+    assert "as Authorization: Bearer" in told.message
+    assert "x-api-key" not in told.message
+    secret = OWNERS_SECRET if rules is KEYS else Secret(TOKEN)
+    bearer = f"Bearer {secret.reveal()}"
+    assert refused(method_path, bearer, rules, name=b"authorization") is None
+
+
 def test_the_clients_of_this_machine_are_let_in_with_what_they_were_given() -> None:
     for method_path in (MESSAGES, STATUS):
         assert refused(method_path, OWN_KEY, KEYS_AND_OWN) is None

@@ -9,9 +9,12 @@ import pytest
 import trio
 
 from server.scripted import (
+    Answer,
     ScriptedUpstream,
     Window,
     adding_headers,
+    gemini_error,
+    no_answer,
     openai_error,
     openai_reply,
     rate_limited,
@@ -118,6 +121,42 @@ async def test_a_routes_failure_is_the_clients_in_the_providers_words(
     assert (written["status"], written["terminal"]) == (429, "refused")
 
 
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (openai_error(400, "too long"), 400),
+        (openai_error(500, "broken"), 500),
+        (no_answer(), 502),
+    ],
+)
+async def test_the_line_names_the_provider_whose_failure_the_client_sees(
+    failure: Answer, status: int, autojump_clock: object
+) -> None:
+    server = upstream(reply_to, failure)
+    async with program_in_memory(ACCOUNT + ROUTE, server) as program:
+        assert (await ask(program, model("gpt-5"))).status == status
+        written = await line(program)
+    assert (written["account"], written["provider"]) == (None, "other")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+async def test_what_a_provider_cannot_be_told_is_our_refusal_and_no_attempt(
+    path: str, autojump_clock: object
+) -> None:
+    route = GEMINI + '[[route]]\nmatch = "gemini-*"\nprovider = "google"\n'
+    server = upstream(reply_to, openai_reply())
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    async with program_in_memory(ACCOUNT + route, server) as program:
+        answer = await ask(program, {**model("gemini-3-pro"), "tools": tools}, path)
+        written = await line(program)
+    error: Any = answer.json()["error"]
+    assert (answer.status, server.requests) == (400, [])
+    assert "tools[0]" in error["message"]
+    assert answer.header("x-supervisor-attempts") is None
+    assert (written["terminal"], written["attempts"], written["provider"]) == ("refused", 0, None)
+    assert written["reason"] == error["message"]
+
+
 async def test_a_route_is_tried_again_although_its_server_failed(autojump_clock: object) -> None:
     """There is nobody else, so a bad sign is no reason to refuse."""
     server = upstream(reply_to, openai_error(500, "broken"))
@@ -184,6 +223,21 @@ async def test_the_accounts_serve_when_the_redirects_provider_cannot(
     assert (written["account"], written["provider"]) == ("first", None)
     assert refused.status == 500  # the first choice's own answer
     assert b"broken" in refused.body
+
+
+async def test_the_line_names_the_first_choice_and_not_who_was_tried_last(
+    autojump_clock: object,
+) -> None:
+    last = GEMINI + '[[fallback]]\nprovider = "google"\nmodel = "gemini-3-pro"\n'
+    server = upstream(reading(0.95), openai_error(500, "broken"))
+    async with program_in_memory(ACCOUNT + REDIRECT + last, server) as program:
+        await ask(program, model("claude-opus-5-5"))
+        server.script("key-first", rate_limited(retry_after=60))
+        server.default(openai_error(500, "broken"), gemini_error(503, "UNAVAILABLE", "busy"))
+        answer = await ask(program, model("claude-opus-5-5"))
+        written = await line(program)
+    assert (answer.status, b"broken" in answer.body) == (500, True)
+    assert (written["account"], written["provider"]) == (None, "other")
 
 
 async def test_a_fallback_on_a_list_of_two_dialects(autojump_clock: object) -> None:

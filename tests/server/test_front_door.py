@@ -169,6 +169,24 @@ async def test_a_refusal_is_in_the_journal_and_has_the_dialect_asked(live: Live)
     assert (line["request_id"], line["status"], line["terminal"]) == ("mine-1", 403, "refused")
 
 
+async def test_a_question_of_our_own_is_answered_and_no_line_in_the_log(live: Live) -> None:
+    """`supervisor doctor` asks it: nobody's traffic, and no error of anybody's."""
+    nobody = live.program.parts.door.nobody
+    body = b'{"model":"claude-doctor-1","max_tokens":1,"messages":[]}'
+    for name in (nobody, "somebody"):
+        headers = [("x-account-name", name), ("content-type", "application/json")]
+        answered = await live.ask("POST", "/v1/messages", headers, body)
+        assert (answered.status, name.encode() in answered.body) == (404, True)
+    refused = await live.ask(
+        "POST", "/v1/messages", [("x-account-name", nobody), ("origin", "https://a.test")], body
+    )
+    assert refused.status == 403
+    lines = await live.wait_for_lines(2)
+    assert [line["status"] for line in lines] == [403, 404]
+    assert "somebody" in lines[1]["reason"]
+    assert live.upstream.requests == []
+
+
 async def test_the_absolute_form_is_told_what_to_set_instead(live: Live) -> None:
     answered = await ask(live, "POST", "http://localhost/v1/messages", JSON, b"{}")
     assert answered.status == 400

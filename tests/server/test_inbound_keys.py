@@ -97,6 +97,17 @@ async def test_without_a_key_nobody_comes_in_and_hears_how_to_get_one(keyed: Key
     assert keyed.live.upstream.requests == []
 
 
+async def test_who_asks_for_models_in_openais_way_is_refused_in_openais_shape(keyed: Keyed) -> None:
+    version = ("anthropic-version", "2023-06-01")
+    theirs = await keyed.live.ask("GET", "/v1/models", [])
+    anthropics = await keyed.live.ask("GET", "/v1/models", [version])
+    assert (theirs.status, anthropics.status) == (401, 401)
+    assert json.loads(theirs.body).keys() == {"error"}
+    assert "as Authorization: Bearer" in json.loads(theirs.body)["error"]["message"]
+    assert json.loads(anthropics.body)["type"] == "error"
+    assert "x-api-key" in json.loads(anthropics.body)["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "shown",
     [

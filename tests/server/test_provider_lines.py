@@ -98,7 +98,9 @@ async def test_each_provider_is_asked_at_its_own_address_with_its_own_key(
         return openai_error(503, "busy") if seen.bearer else server_error(503)
 
     server = upstream(DRY, foreign)
-    config = ACCOUNT + OPENAI + TO_COMPATIBLE + '[[fallback]]\nprovider = "other"\nmodel = "gpt-5"\n'
+    config = (
+        ACCOUNT + OPENAI + TO_COMPATIBLE + '[[fallback]]\nprovider = "other"\nmodel = "gpt-5"\n'
+    )
     config += GEMINI + '[[fallback]]\nprovider = "google"\nmodel = "gemini-3-pro"\n'
     async with program_in_memory(config, server) as program:
         assert (await ask(program)).status == 200

@@ -173,6 +173,35 @@ def test_a_stream_chunk_by_chunk() -> None:
     assert told(True) == [*({**chunk, "usage": None} for chunk in chunks), last]
 
 
+@pytest.mark.parametrize("pieces", [(), ("",), ("", "")])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_streamed_call_without_arguments_has_an_empty_object(
+    pieces: tuple[str, ...], stopped: bool
+) -> None:
+    """Clients parse what they have gathered, and "" is no JSON; in one piece it is {} too."""
+    block = {"type": "tool_use", "id": "t", "name": "now", "input": {}}
+    stream = AnswerStream(1, include_usage=False)
+    events: list[dict[str, Any]] = [
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *(
+            {"type": "content_block_delta", "index": 0,
+             "delta": {"type": "input_json_delta", "partial_json": piece}}
+            for piece in pieces
+        ),
+        *([{"type": "content_block_stop", "index": 0}] if stopped else []),
+        {"type": "content_block_start", "index": 1,
+         "content_block": {**block, "id": "u", "input": {"a": 1}}},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    ]  # fmt: skip
+    gathered = ["", ""]
+    for chunk in (chunk for event in events for chunk in stream.event(event)):
+        for call in chunk["choices"][0]["delta"].get("tool_calls", ()):
+            gathered[call["index"]] += call["function"]["arguments"]
+    assert gathered == ["{}", '{"a":1}']
+
+
 def test_an_error_in_mid_stream_is_in_openai_s_shape() -> None:
     stream = AnswerStream(1, include_usage=False)
     data = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
