@@ -13,9 +13,8 @@ from server.exchange import Exchange
 class Delivery:
     """Whoever adds a piece before `commit` adds to what is held; `started` never turns back.
 
-    `on_commit` is called when the client has the first of it, or has left; `on_delivered` when the
-    whole body is handed over, at the latest by `finish`. `meter` sees every piece before it is
-    passed on. For one task alone.
+    `on_delivered` is called when the whole body is handed over, at the latest by `finish`. `meter`
+    sees every piece before it is passed on. For one task alone.
     """
 
     def __init__(
@@ -66,18 +65,14 @@ class Delivery:
             return
         self.started = True
         self.started_at = trio.current_time()
-        try:
-            await self._exchange.start(self.status, self._headers)
-            if self._held:
-                held = b"".join(self._held)
-                self._held.clear()
-                await self._send(held)
-            elif at_once:
-                await self._exchange.send(b"")
-        finally:
-            # Of no use to the client, so it comes after what the client waits for; and it holds
-            # for one that has left, too.
-            self._on_commit()
+        self._on_commit()
+        await self._exchange.start(self.status, self._headers)
+        if self._held:
+            held = b"".join(self._held)
+            self._held.clear()
+            await self._send(held)
+        elif at_once:
+            await self._exchange.send(b"")
 
     async def finish(self) -> None:
         """The body is complete."""

@@ -122,6 +122,16 @@ class Tried(msgspec.Struct, frozen=True):
     began: float = math.inf
 
 
+class _Success(msgspec.Struct, frozen=True):
+    """A good answer, whose headers are read once the client has it. `at`: epoch seconds."""
+
+    lease: Lease
+    status: int
+    headers: Headers
+    tried: Tried
+    at: float
+
+
 class Desk:
     """Asks and tells for one request."""
 
@@ -131,7 +141,7 @@ class Desk:
         self.asked_at = 0.0
         self.answered_at = 0.0
         """When the dispatcher was asked last, and when it had answered (monotonic seconds)."""
-        self._success: Reported | None = None  # to be told with what the answer cost
+        self._success: _Success | None = None  # to be told with what the answer cost
         self._unsent: list[tuple[Mailbox[AccountMessage], Reported | Used]] = []
 
     async def acquire(self, ask: Acquire) -> Lease | Refusal:
@@ -186,7 +196,7 @@ class Desk:
         """Gives a lease back, also while the request is being cancelled."""
         success, self._success = self._success, None
         if success is not None:
-            self._tell(lease, success)
+            self._tell(lease, self._reported(success))
         message = Release(lease.id, lease.account)
         try:
             if not self._unsent and self._ports.dispatcher.tell_nowait(message):
@@ -248,32 +258,36 @@ class Desk:
         `whole`: the answer's end is near, so it may be told together with what it cost. Not where
         others wait for this success.
         """
-        now = self._ports.wall_clock()
-        event = Reported(
-            lease.id,
-            SUCCESS,
-            now,
-            status,
-            "",
-            self._ports.readings.read(lease.account, lease.credential, headers, now),
-            asked=tried.asked,
-            began=tried.began,
-            credential=lease.credential,
-            awaited=lease.ramped,
-        )
+        success = _Success(lease, status, headers, tried, self._ports.wall_clock())
         if whole and not lease.ramped:
-            self._success = event
+            self._success = success
         else:
-            self._tell(lease, event)
+            self._tell(lease, self._reported(success))
 
     def report_usage(self, lease: Lease, usage: Usage) -> None:
         """Told when the attempt is over, before its lease is given back."""
         success = self._success
-        if success is not None and success.lease == lease.id:
+        if success is not None and success.lease.id == lease.id:
             self._success = None
-            self._tell(lease, msgspec.structs.replace(success, usage=usage))
+            self._tell(lease, self._reported(success, usage))
         else:
             self._tell(lease, Used(lease.id, usage))
+
+    def _reported(self, success: _Success, usage: Usage | None = None) -> Reported:
+        lease, headers, now = success.lease, success.headers, success.at
+        return Reported(
+            lease.id,
+            SUCCESS,
+            now,
+            success.status,
+            "",
+            self._ports.readings.read(lease.account, lease.credential, headers, now),
+            asked=success.tried.asked,
+            began=success.tried.began,
+            credential=lease.credential,
+            awaited=lease.ramped,
+            usage=usage,
+        )
 
     def _tell(self, lease: Lease, event: Reported | Used) -> None:
         mailbox = self._ports.account(lease.account)

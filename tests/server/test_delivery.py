@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 
 from protocol.request import RequestHead
 from protocol.usage import UsageMeter
 from server.delivery import Delivery
-from server.exchange import ClientGone
 
 
 class Client:
@@ -55,24 +53,6 @@ async def test_nothing_is_seen_before_the_commit_and_all_of_it_after() -> None:
     assert client.seen == [200, b"ab", b"c", "end"]
     assert committed == ["committed", "delivered"]
     assert delivery.bytes_out == 3
-
-
-async def test_the_client_comes_before_the_books_and_they_are_kept_for_one_that_leaves_too() -> (
-    None
-):
-    class Leaving(Client):
-        async def send(self, chunk: bytes) -> None:
-            await super().send(chunk)
-            assert committed == []
-            if chunk == b"a":
-                raise ClientGone
-
-    client, committed = Leaving(), list[str]()
-    delivery = delivery_to(client, committed)
-    await delivery.add(b"a")
-    with pytest.raises(ClientGone):
-        await delivery.commit()
-    assert (client.seen, committed) == ([200, b"a"], ["committed"])
 
 
 async def test_an_abandoned_delivery_gives_back_what_it_held_and_a_late_commit_does_nothing() -> (
