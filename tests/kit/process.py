@@ -74,7 +74,7 @@ class Supervised:
         """Waits until what it said, on either output, has that pattern `count` times."""
         wanted = re.compile(pattern, re.MULTILINE)
         with trio.move_on_after(seconds):
-            while len(wanted.findall(self.stdout + "\n" + self.stderr)) < count:
+            while len(wanted.findall(self.stdout)) + len(wanted.findall(self.stderr)) < count:
                 if not self._open:
                     break
                 await self._changed.wait()
