@@ -7,10 +7,37 @@ from urllib.parse import urlsplit
 
 import trio
 
+from actors.overdue import overdue
 from protocol.oauth import EndpointUnreachable
 from server.upstream_port import Upstream, UpstreamFault, UpstreamRequest
 
 ANSWER_BYTES_MAX = 256 * 1024
+
+
+LATE_SECONDS = 1.0
+"""A deadline that is noticed so late was missed because the process did not run."""
+
+AWAKE_SECONDS = 2.0
+"""Then an answer may have come meanwhile; it is here, and takes no longer to read."""
+
+
+class _Patience:
+    """The time for one exchange (`actors.overdue.Waiting`). A process that was stopped for longer
+    first reads what has come: a refresh token that was answered is used up."""
+
+    def __init__(self, seconds: float) -> None:
+        self.due = trio.current_time() + seconds
+        self.scope = trio.CancelScope()
+        self._was_late = False
+
+    def expire(self) -> None:
+        """Ends the exchange, or puts that off once."""
+        now = trio.current_time()
+        if self._was_late or now < self.due + LATE_SECONDS:
+            self.scope.cancel()
+            return
+        self._was_late, self.due = True, now + AWAKE_SECONDS
+        overdue().add(self)
 
 
 class TokenEndpoint:
@@ -46,13 +73,16 @@ class TokenEndpoint:
             once=True,  # a refresh token, and a code of a login, is good for one use
         )
         seconds = self._timeout()
+        patience = _Patience(seconds)
+        overdue().add(patience)
         try:
-            with trio.fail_after(seconds):
+            with patience.scope:
                 return await self._exchange(f"{parts.scheme}://{parts.netloc}", request)
-        except trio.TooSlowError:
-            raise EndpointUnreachable(f"no answer within {seconds:g} s") from None
         except UpstreamFault as fault:
             raise EndpointUnreachable(f"{fault.kind.value}: {fault.detail}") from fault
+        finally:
+            overdue().discard(patience)
+        raise EndpointUnreachable(f"no answer within {seconds:g} s")
 
     async def _exchange(self, origin: str, request: UpstreamRequest) -> tuple[int, bytes]:
         body = bytearray()

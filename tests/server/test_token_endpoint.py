@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+import trio.testing
 
 from protocol.oauth import EndpointUnreachable
 from server.scripted import (
@@ -129,5 +130,34 @@ async def test_a_token_is_sent_once_whatever_becomes_of_its_connection(
     with pytest.raises(EndpointUnreachable):
         await endpoint.post("http://login.test/token", b'{"refresh_token": "second"}')
     assert [b"second" in request for request in dying.seen] == [False, True]
+    await upstreams.aclose()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("K2")
+@pytest.mark.parametrize("paused", [10.0, 100.0])
+async def test_an_answer_that_came_while_the_process_was_stopped_is_not_lost(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, paused: float
+) -> None:
+    """K2: its time may be over by then, and the old token is used up all the same."""
+    upstream = ScriptedUpstream(default=Answer(body=b'{"a": 1}').after(4.0))
+    network = MemoryNetwork(nursery, default=upstream.serve_stream)
+    limits, tls = Limits(), tls_context("")
+    upstreams = Upstreams(
+        lambda url: DirectUpstream(url, limits, tls, network.open_tcp, environment={})
+    )
+    endpoint = TokenEndpoint(upstreams, lambda: 5.0, "1")
+
+    async def stop_and_go_on() -> None:
+        await trio.sleep(1)
+        autojump_clock.jump(paused)
+
+    nursery.start_soon(stop_and_go_on)
+    assert await endpoint.post("http://login.test/token", b"{}") == (200, b'{"a": 1}')
+    upstream.default(stall_before_head())
+    began = trio.current_time()
+    with pytest.raises(EndpointUnreachable, match="no answer within 5 s"):
+        await endpoint.post("http://login.test/token", b"{}")
+    assert trio.current_time() - began == pytest.approx(5.0)
     await upstreams.aclose()
     nursery.cancel_scope.cancel()
