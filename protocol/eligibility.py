@@ -18,7 +18,7 @@ def passed_by(state: DispatchState, members: Members, ask: Acquire, now: float) 
     """Who cannot serve `ask` now, and why; in the members' order."""
     places: Sequence[int] = members.closely
     closed = members.owners and not ask.owner and not state.strategy.any_use
-    if not places and not closed and not ask.tried:
+    if not places and not closed and not ask.tried and not ask.shunned:
         return {}
     if closed or ask.tried:
         tried = [members.places[name] for name in ask.tried if name in members.places]

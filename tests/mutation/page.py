@@ -17,14 +17,18 @@ Results = dict[str, dict[str, Any]]
 Explained = dict[str, dict[str, str]]
 
 DECISIONS = (
-    "account", "benches", "body_edit", "client_judgement", "client_plan", "credentials",
-    "cut_characters", "dispatch", "egress", "eligibility", "event_picker", "forecast", "gate",
-    "headers", "hops", "inbound_keys", "keeping", "key_file", "key_limits", "limits_evidence", "peek",
-    "pointing", "prices", "probing", "quota", "ramp", "redirect", "refreshing", "request", "routing",
-    "settings", "sse", "strategies", "token_file", "translation/from_gemini", "translation/from_openai",
-    "translation/provider_error", "translation/quirks", "translation/read_content",
-    "translation/read_tools", "translation/refusal", "translation/returning", "translation/schema",
-    "translation/to_gemini", "translation/to_openai", "translation/tool_names", "verdict", "waiting",
+    "account", "affinity", "asked", "benches", "body_edit", "client_judgement", "client_lease",
+    "client_plan", "credentials", "cut_characters", "destination", "dispatch", "early_events",
+    "egress", "eligibility", "event_picker", "forecast", "gate", "headers", "held_stream", "hops",
+    "inbound_keys", "keeping", "key_file", "key_limits", "limits_evidence", "local_limit",
+    "members", "peek", "pointing", "prices", "probing", "quota", "ramp", "redirect", "refreshing",
+    "refusals", "repeats", "request", "restart", "routing", "settings", "sse", "strategies",
+    "token_file", "translation/answer_openai", "translation/from_gemini", "translation/from_openai",
+    "translation/provider_error", "translation/quirks", "translation/read_anthropic",
+    "translation/read_content", "translation/read_openai", "translation/read_tools",
+    "translation/refusal", "translation/returning", "translation/schema", "translation/to_gemini",
+    "translation/to_openai", "translation/tool_names", "translation/whole_object", "upstream_clock",
+    "verdict", "waiting",
 )  # fmt: skip
 """Modules that decide: of these every survivor is killed or explained."""
 

@@ -59,6 +59,21 @@ def test_half_a_lease_is_none(size: int) -> None:
         (("files", 1, "keys", 0, "before"), "{"),
         (("files", 1, "env_blank"), "x"),
         (("processes", 0, "pid"), "12"),
+        (("processes", 0, "started"), 345),
+        (("processes",), {}),
+        (("boot",), None),
+        (("instance",), 1),
+        (("created",), 1),
+        (("url",), None),
+        (("direct_url",), None),
+        (("release_after",), "5"),
+        (("released_at",), False),
+        (("files", 0, "existed"), 0),
+        (("files", 0, "had_env"), None),
+        (("files", 0, "top_blank"), "x"),
+        (("files", 0, "keys"), None),
+        (("files", 0, "keys", 0, "name"), None),
+        (("files", 0, "keys", 0, "before"), 5),
     ],
 )
 def test_a_lease_with_something_else_in_it_is_none(
@@ -91,3 +106,35 @@ def test_until_the_new_value_stands_there_the_old_one_is_ours_as_well() -> None:
     record = joined(old.record, new.record)
     assert release(old.content, record) == b"{}"
     assert release(new.content, record) == b"{}"
+
+
+def record(path: str, *keys: KeyRecord) -> FileRecord:
+    return FileRecord(path, True, True, None, None, keys)
+
+
+def test_a_lease_has_one_record_of_each_file() -> None:
+    other = record("/a", KeyRecord("K", None, ("new",)))
+    assert LEASE.file("/b") == LEASE.files[1]
+    assert LEASE.file("/c") is None
+    assert LEASE.with_file(other).files == (LEASE.files[1], other)
+    assert LEASE.with_file(record("/c")).files == (*LEASE.files, record("/c"))
+    assert LEASE.without_file("/a").files == LEASE.files[1:]
+
+
+def test_what_two_records_know_of_a_key_is_known_after() -> None:
+    """A key that is no longer wanted has to be put back as well."""
+    old = record("/a", KeyRecord("K", "1", ("u", "v")), KeyRecord("GONE", "2", ("w",)))
+    new = record("/a", KeyRecord("K", "3", ("x", "u")), KeyRecord("FRESH", None, ("y",)))
+    assert joined(old, new).keys == (
+        KeyRecord("K", "3", ("x", "u", "v")),
+        KeyRecord("FRESH", None, ("y",)),
+        KeyRecord("GONE", "2", ("w",)),
+    )
+    assert joined(None, new) is new
+
+
+def test_a_lease_begins_unreleased_and_held_by_nobody() -> None:
+    lease = Lease(Holder(), "http://127.0.0.1:1", "https://d.test", 5.0, ())
+    assert (lease.released, lease.released_at) == (False, 0.0)
+    assert lease.holder == ((), "", "", 0, "")
+    assert decode(encode(lease)) == lease

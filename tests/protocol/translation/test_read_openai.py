@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.translation.read_openai import read_request
+from protocol.translation.read_openai import DROPPED, read_request
 from protocol.translation.refusal import Untranslatable
 from tests.protocol.translation.test_openai_front import asked
 
@@ -17,9 +17,15 @@ LEAST = asked()
     "field",
     ["user", "metadata", "store", "seed", "frequency_penalty", "presence_penalty", "logit_bias",
      "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-     "prompt_cache_options", "verbosity", "prediction", "moderation", "parallel_tool_calls", "strange"],
+     "prompt_cache_options", "verbosity", "prediction", "moderation"],
 )  # fmt: skip
 def test_what_anthropic_has_no_word_for_is_left_out(field: str) -> None:
+    assert field in DROPPED
+    assert asked(**{field: "x"}) == LEAST
+
+
+@pytest.mark.parametrize("field", ["parallel_tool_calls", "strange"])
+def test_what_nobody_knows_or_what_is_about_no_tool_is_left_out(field: str) -> None:
     assert asked(**{field: "x"}) == LEAST
 
 
@@ -121,9 +127,24 @@ def test_a_system_prompt_of_no_words_is_none() -> None:
     assert found["system"] == "Be kind"
 
 
+def test_a_system_message_in_the_middle_is_said_where_it_stands() -> None:
+    reminder = {"type": "text", "text": "<system-reminder>\nbe brief\n</system-reminder>"}
+    found = said(
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "ho"},
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": "and?"},
+    )
+    assert found[2] == {"role": "user", "content": [reminder, {"type": "text", "text": "and?"}]}
+
+
 @pytest.mark.parametrize(
     ("part", "block"),
     [
+        (
+            {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+            {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
+        ),
         (
             {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA"}},
             {"type": "document",
@@ -135,7 +156,9 @@ def test_a_system_prompt_of_no_words_is_none() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_file_is_a_document(part: dict[str, Any], block: dict[str, Any]) -> None:
+def test_an_image_and_a_document_are_blocks_of_their_own_kind(
+    part: dict[str, Any], block: dict[str, Any]
+) -> None:
     assert said({"role": "user", "content": [part]}) == [{"role": "user", "content": [block]}]
 
 
@@ -192,6 +215,7 @@ FUNCTION = {"type": "function", "function": {"name": "f"}}
         ({"n": 0}, "n: only one answer"),
         ({"max_tokens": True}, "max_tokens: must be a whole number, not a boolean"),
         ({"max_completion_tokens": 1.5}, "max_completion_tokens: must be a whole number"),
+        ({"temperature": "x"}, "temperature: must be a number"),
         ({"top_p": "x"}, "top_p: must be a number"),
         ({"stop": 5}, "stop: must be an array"),
         ({"response_format": 5}, "response_format: must be an object"),

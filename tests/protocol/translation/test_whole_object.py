@@ -46,6 +46,10 @@ def test_it_is_whole_with_its_last_bracket_and_not_before(
         (["{}", "{"], False),
         (['{"a":"', "\\", '"}'], False),
         (['{"a":"', "\\", '\\"}'], True),
+        (['{"a":"\\\\\\', '"}'], False),
+        (['{"a":"\\\\\\\\', '"}'], True),
+        (['{"a":[1,"]"]', "}"], True),
+        (['{"a":[1,"]"', "}"], False),
     ],
 )
 def test_what_is_no_object_is_whole_when_nothing_is_open(pieces: list[str], whole: bool) -> None:
