@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from server.scripted import (
     Answer,
@@ -20,6 +21,7 @@ from server.scripted import (
     openai_reply,
     reply_to,
     server_error,
+    stall_before_head,
     text_block,
     text_message,
     text_stream,
@@ -158,6 +160,20 @@ async def test_a_provider_that_gives_no_answer_rests_and_is_not_the_clients_busi
         (after,) = (await status(program))["fallback"]
     assert (answer.status, answer.header("retry-after")) == (429, "300")
     assert (after["state"], after.get("reason")) == ("cooling", "server")
+
+
+async def test_a_provider_that_does_not_count_in_time_is_not_waited_for(
+    autojump_clock: object,
+) -> None:
+    config = ACCOUNT + COMPATIBLE + '[[route]]\nmatch = "kimi-*"\nprovider = "moon"\n'
+    server = upstream(reply_to, stall_before_head())
+    async with program_in_memory(config, server) as program:
+        began = trio.current_time()
+        asked = {**MESSAGE, "model": "kimi-3"}
+        answer = await ask(program, asked, "/v1/messages/count_tokens")
+        took = trio.current_time() - began
+    assert (answer.status, answer.header("x-supervisor-estimate")) == (200, "true")
+    assert 9 < took <= 11
 
 
 async def test_a_client_that_pays_itself_opens_no_circuit(autojump_clock: object) -> None:
