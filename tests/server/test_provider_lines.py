@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
+import trio
 
 from server.scripted import (
     Answer,
@@ -12,26 +14,34 @@ from server.scripted import (
     ScriptedUpstream,
     SeenRequest,
     Send,
+    error,
     gemini_reply,
+    no_answer,
     openai_error,
     openai_reply,
     reply_to,
     server_error,
+    stall_before_head,
     text_block,
     text_message,
     text_stream,
 )
+from tests.kit.http_client import MemoryClient
 from tests.kit.program import program_in_memory
 from tests.server.test_fallback import (
     ACCOUNT,
+    CLIENT,
+    COMPATIBLE,
     DRY,
     GEMINI,
     MESSAGE,
     OPENAI,
     STREAM,
     TO_COMPATIBLE,
+    TO_OPENAI,
     ask,
     line,
+    status,
     upstream,
 )
 
@@ -109,6 +119,61 @@ async def test_each_provider_is_asked_at_its_own_address_with_its_own_key(
     last = server.requests[3]
     assert (last.header("host"), last.header("x-goog-api-key")) == ("gemini.test", "key-google")
     assert (last.bearer, last.api_key) == (None, None)
+
+
+async def test_a_refusal_that_is_passed_on_has_one_length(autojump_clock: object) -> None:
+    """Byte for byte: a library would make one of two that say the same."""
+    server = upstream(reply_to, error(400, message="no such tool"))
+    config = ACCOUNT + COMPATIBLE + '[[route]]\nmatch = "kimi-*"\nprovider = "moon"\n'
+    received = b""
+    async with program_in_memory(config, server) as program:
+        client = MemoryClient(await program.connect())
+        asked = msgspec.json.encode({**MESSAGE, "model": "kimi-3"})
+        await client.send("POST", "/v1/messages", asked, CLIENT)
+        while b"no such tool" not in received:
+            received += await client.stream.receive_some(65536)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.lower().count(b"content-length:") == 1
+
+
+async def test_a_provider_that_serves_again_rests_no_longer(autojump_clock: object) -> None:
+    """It was asked although it failed a moment ago, because nobody else was left."""
+    server = upstream(DRY, openai_error(500, "broken"))
+    config = ACCOUNT + OPENAI + '[[fallback]]\nprovider = "other"\nmodel = "gpt-5"\n'
+    async with program_in_memory(config, server) as program:
+        for _ in range(6):
+            await ask(program)
+        (before,) = (await status(program))["fallback"]
+        server.default(openai_reply(text_block("Well again.")))
+        answer = await ask(program)
+        (after,) = (await status(program))["fallback"]
+    assert (before["state"], before["reason"]) == ("cooling", "server")
+    assert (answer.status, after["state"]) == (200, "available")
+
+
+@pytest.mark.parametrize("dialect", [TO_COMPATIBLE, TO_OPENAI], ids=["our own", "another"])
+async def test_a_provider_that_gives_no_answer_rests_and_is_not_the_clients_business(
+    dialect: str, autojump_clock: object
+) -> None:
+    async with program_in_memory(ACCOUNT + dialect, upstream(DRY, no_answer())) as program:
+        answer = await ask(program)
+        (after,) = (await status(program))["fallback"]
+    assert (answer.status, answer.header("retry-after")) == (429, "300")
+    assert (after["state"], after.get("reason")) == ("cooling", "server")
+
+
+async def test_a_provider_that_does_not_count_in_time_is_not_waited_for(
+    autojump_clock: object,
+) -> None:
+    config = ACCOUNT + COMPATIBLE + '[[route]]\nmatch = "kimi-*"\nprovider = "moon"\n'
+    server = upstream(reply_to, stall_before_head())
+    async with program_in_memory(config, server) as program:
+        began = trio.current_time()
+        asked = {**MESSAGE, "model": "kimi-3"}
+        answer = await ask(program, asked, "/v1/messages/count_tokens")
+        took = trio.current_time() - began
+    assert (answer.status, answer.header("x-supervisor-estimate")) == (200, "true")
+    assert 9 < took <= 11
 
 
 async def test_a_client_that_pays_itself_opens_no_circuit(autojump_clock: object) -> None:
