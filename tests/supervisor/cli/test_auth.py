@@ -47,6 +47,13 @@ def client_login(directory: Path, granted: Granted = GRANTED) -> Path:
     return file
 
 
+def configure(home: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    config = home / "config.toml"
+    config.write_text(text)
+    config.chmod(0o600)
+    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+
+
 # ------------------------------------------------------------------------------------------- add
 
 
@@ -108,13 +115,19 @@ def test_a_store_that_others_can_read_is_refused(invoke: Invoke, store: Path) ->
 def test_a_name_of_the_configuration_is_stored_with_a_warning(
     invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = home / "config.toml"
-    config.write_text('[[account]]\nname = "work"\napi_key = "k"\n')
-    config.chmod(0o600)
-    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+    configure(home, monkeypatch, '[[account]]\nname = "work"\napi_key = "k"\n')
     done = invoke("auth", "add", "work", stdin=SECRET)
     assert done.exit_code == 0
     assert "it is ignored, because the configuration has an account 'work'" in done.stderr
+
+
+def test_a_key_is_stored_also_where_the_configuration_does_not_load(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, monkeypatch, "account = [")
+    done = invoke("auth", "add", "work", stdin=SECRET)
+    assert done.exit_code == 0, done.stderr
+    assert "work" in stored(store)
 
 
 # ---------------------------------------------------------------------------------------- import
@@ -156,6 +169,28 @@ def test_importing_twice_changes_nothing(invoke: Invoke, store: Path, home: Path
     assert done.exit_code == 0
     assert "is account claude already" in done.stdout
     assert store.read_bytes() == before
+
+
+def test_a_login_that_the_configuration_has_is_not_imported_beside_it(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_login(home / ".claude")
+    named = '[[account]]\nname = "mine"\ncredentials = "~/.claude/.credentials.json"\n'
+    configure(home, monkeypatch, named)
+    done = invoke("auth", "import")
+    assert done.exit_code == 0, done.stderr
+    assert "is account mine already" in done.stdout
+    assert not store.exists()
+
+
+def test_an_imported_login_gets_no_name_under_which_it_would_be_ignored(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_login(home / ".claude")
+    configure(home, monkeypatch, '[[account]]\nname = "claude"\napi_key = "k"\n')
+    done = invoke("auth", "import")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(stored(store)) == ["claude-2"]
 
 
 def test_the_accounts_of_claude_code_proxy_are_copied_with_a_warning(
