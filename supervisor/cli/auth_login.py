@@ -195,7 +195,7 @@ def _client_login(name: str, *, console: bool) -> None:
     make_private_directory(directory.parent)
     make_private_directory(directory)
     arguments = [program, "auth", "login", *(["--console"] if console else [])]
-    environment = {**os.environ, "CLAUDE_CONFIG_DIR": str(directory)}
+    environment = {**os.environ, "CLAUDE_CONFIG_DIR": os.path.realpath(directory)}
     for other in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
         environment.pop(other, None)  # a login is between the client and its provider
     ended = subprocess.run(arguments, env=environment, check=False)  # noqa: S603 - as asked for
