@@ -17,6 +17,7 @@ import pytest
 from server.scripted import Granted
 from tests.kit.logins import login_file, store_entry, store_file
 from tests.supervisor.cli.conftest import Invoke
+from tests.supervisor.stub_instance import stub_instance
 
 SECRET = "sk-ant-api03-canary-of-this-test"
 GRANTED = Granted("sk-ant-oat01-a", "sk-ant-ort01-a", time.time() + 3600)
@@ -52,6 +53,12 @@ def configure(home: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     config.write_text(text)
     config.chmod(0o600)
     monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+
+
+def running_account(reason: str) -> dict[str, Any]:
+    """`work` as a running instance shows it, resting for `reason`."""
+    bench = {"scope": "account", "target": "", "reason": reason, "until": "2026-11-21T13:05:00Z"}
+    return {"accounts": [{"name": "work", "state": "cooling", "cooldowns": [bench]}]}
 
 
 # ------------------------------------------------------------------------------------------- add
@@ -220,6 +227,29 @@ def test_a_login_that_others_can_read_is_refused(invoke: Invoke, home: Path, sto
 
 
 # ----------------------------------------------------------------------------- look, switch, forget
+
+
+def test_a_key_that_the_upstream_refuses_is_no_good(invoke: Invoke, state_dir: Path) -> None:
+    invoke("auth", "add", "work", stdin=SECRET)
+    with stub_instance(state_dir) as server:
+        server.answers["GET", "/status/accounts"] = (200, running_account("auth"))
+        done = invoke("auth", "status")
+        as_json = invoke("auth", "status", "work", "--json")
+    assert done.exit_code == 1
+    assert done.stdout == "work: cooling, the upstream refuses its credential\n"
+    assert "cannot serve: work" in done.stderr
+    assert "supervisor auth add NAME --replace" in done.stderr
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)[0]["problem"] == "the upstream refuses its credential"
+
+
+def test_a_key_that_rests_for_a_limit_is_good(invoke: Invoke, state_dir: Path) -> None:
+    invoke("auth", "add", "work", stdin=SECRET)
+    with stub_instance(state_dir) as server:
+        server.answers["GET", "/status/accounts"] = (200, running_account("window_5h"))
+        done = invoke("auth", "status")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == "work: cooling\n"
 
 
 def test_the_list_says_where_each_account_comes_from(
