@@ -3,7 +3,6 @@ library only; putting back is `client_settings`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,6 +22,7 @@ from protocol.settings import (
 )
 from supervisor import client_lease_file as leases
 from supervisor.client_settings import DISK
+from supervisor.client_state import STATE_FILE, tells_of_a_login
 from supervisor.settings_edit import Untouched, permitted, rewrite, settled, tidy
 from supervisor.settings_files import SettingsDisk
 from supervisor.who_answers import who_answers
@@ -213,8 +213,8 @@ class _Pointing:
             if self._disk.read(str(directory / ".credentials.json")) is not None:
                 return True
             return any(
-                _tells_of_a_login(self._disk.read(str(place)))
-                for place in (directory / ".claude.json", directory.parent / ".claude.json")
+                tells_of_a_login(self._disk.read(str(place)))
+                for place in (directory / STATE_FILE, directory.parent / STATE_FILE)
             )
         except OSError:
             return True
@@ -265,13 +265,3 @@ class _Pointing:
         else:
             leases.store(self._disk, self._state, wanted)
         self._stored = wanted
-
-
-def _tells_of_a_login(content: bytes | None) -> bool:
-    """Claude Code's own `.claude.json`: an account in a keychain, or a key made by its login."""
-    try:
-        document = json.loads(content) if content else None
-    except (ValueError, RecursionError):
-        return False
-    known = ("oauthAccount", "primaryApiKey")
-    return isinstance(document, dict) and any(document.get(name) for name in known)

@@ -14,6 +14,7 @@ import msgspec
 from protocol.config import Account, Config, leaves
 from protocol.config.forms import FORMS
 from protocol.secrets import Secret
+from supervisor.client_state import STATE_FILE, tells_of_a_login
 
 VARIABLES = {
     "ANTHROPIC_API_KEY": ("env-api-key", "api_key"),
@@ -68,11 +69,22 @@ def claude_code_directory(environ: Mapping[str, str]) -> Path:
 
 
 def claude_code_has_login(environ: Mapping[str, str]) -> bool:
-    """Whether Claude Code keeps a login in its directory (one in a macOS keychain is not seen)."""
+    """Whether Claude Code has a login: in its directory, or by the word of its `.claude.json`."""
+    directory = claude_code_directory(environ)
+    places = [directory] if environ.get("CLAUDE_CONFIG_DIR") else [directory, directory.parent]
     try:
-        return (claude_code_directory(environ) / ".credentials.json").is_file()
+        if (directory / ".credentials.json").is_file():
+            return True
+        return any(tells_of_a_login(_content(place / STATE_FILE)) for place in places)
     except OSError:  # a directory we may not look into is somebody's, so leave it alone
         return True
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _origins(accounts: tuple[Account, ...], variables: list[str]) -> dict[str, str]:

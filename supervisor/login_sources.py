@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import msgspec
 from protocol import credentials_file, token_file
 from protocol.login import CredentialFileInvalid, CredentialsUnusable, Login
 from protocol.token_file import StoredAccount
-from supervisor.private_files import read_private
+from supervisor.credential_disk import LOGIN_FILE_NAME, of_this_machine
 
-CLIENT_FILE = ".credentials.json"
+CLIENT_FILE = LOGIN_FILE_NAME
 ACCOUNTS_FILE = "accounts.json"
 
 
@@ -39,18 +40,17 @@ def client_directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
 def look(place: Path) -> Found | None:
     """What there is at `place`: a directory of Claude Code's, its file, or an `accounts.json`.
 
-    None where there is nothing that could be a credential file.
+    None where there is nothing that could be a credential file. On macOS the file of a directory
+    stands for its entry in the keychain, where there is no such file.
     """
     place = Path(os.path.realpath(place.expanduser()))
     if place.is_dir():
         for name in (CLIENT_FILE, ACCOUNTS_FILE):
             if (place / name).exists():
                 return look(place / name)
-        return None
-    if not place.exists():
-        return None
+        place = place / CLIENT_FILE
     try:
-        content = read_private(place)
+        content = of_this_machine(random.Random()).read(place)
     except CredentialsUnusable as reason:
         return Found(place, problem=str(reason))
     if content is None:

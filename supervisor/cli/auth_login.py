@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from supervisor.cli.known_names import account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 
 if TYPE_CHECKING:
+    from protocol.config import Account
     from protocol.token_file import StoredAccount, TokenFile
 
 CLIENT = "claude"
@@ -76,13 +78,14 @@ def take_over(account: StoredAccount, path: Path, name: str | None = None) -> No
     from protocol import token_file
 
     holder, chosen = "", ""
+    configured = auth_place.configured()
 
     def put(file: TokenFile) -> TokenFile:
         nonlocal holder, chosen
-        holder = holder_of(file, account)
+        holder = holder_of(file, account, configured)
         if holder:
             return file
-        chosen = free_name(file, name or account.name)
+        chosen = free_name(file, name or account.name, configured)
         return token_file.put(file, msgspec.structs.replace(account, name=chosen))
 
     auth_place.change(put)
@@ -98,9 +101,15 @@ def take_over(account: StoredAccount, path: Path, name: str | None = None) -> No
         )
 
 
-def holder_of(file: TokenFile, account: StoredAccount) -> str:
-    """The stored account that has this very login already; "" for none."""
+def holder_of(file: TokenFile, account: StoredAccount, configured: Iterable[Account]) -> str:
+    """The account, stored or configured, that has this very login already; "" for none."""
     token = account.login.access_token
+    for written in configured:
+        if account.path and written.credentials:
+            if os.path.realpath(written.credentials) == account.path:
+                return written.name
+        elif token is not None and token in (written.api_key, written.token):
+            return written.name
     for one in file.accounts:
         same_file = account.path and one.path == account.path
         if same_file or (token is not None and one.login.access_token == token):
@@ -108,10 +117,11 @@ def holder_of(file: TokenFile, account: StoredAccount) -> str:
     return ""
 
 
-def free_name(file: TokenFile, wanted: str) -> str:
-    """`wanted`, with a number where it is taken."""
+def free_name(file: TokenFile, wanted: str, configured: Iterable[Account]) -> str:
+    """`wanted`, with a number where it is taken: also by the configuration, which would hide it."""
+    taken = {account.name for account in configured}
     name, number = wanted, 1
-    while name in file:
+    while name in file or name in taken:
         number += 1
         name = f"{wanted}-{number}"
     return name
@@ -185,7 +195,7 @@ def _client_login(name: str, *, console: bool) -> None:
     make_private_directory(directory.parent)
     make_private_directory(directory)
     arguments = [program, "auth", "login", *(["--console"] if console else [])]
-    environment = {**os.environ, "CLAUDE_CONFIG_DIR": str(directory)}
+    environment = {**os.environ, "CLAUDE_CONFIG_DIR": os.path.realpath(directory)}
     for other in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
         environment.pop(other, None)  # a login is between the client and its provider
     ended = subprocess.run(arguments, env=environment, check=False)  # noqa: S603 - as asked for

@@ -15,7 +15,7 @@ from supervisor.cli.configuration_errors import load_or_fail
 from supervisor.cli.failure import Failure
 
 if TYPE_CHECKING:
-    from protocol.config import Config
+    from protocol.config import Account, Config
     from protocol.token_file import TokenFile
     from supervisor.token_store import TokenStore
 
@@ -42,6 +42,14 @@ def change(edit: Callable[[TokenFile], TokenFile]) -> None:
 def configuration() -> Config:
     """As it would be in effect now. Raises Failure."""
     return load_or_fail(None, {}).config
+
+
+def configured() -> tuple[Account, ...]:
+    """The accounts of the configuration. None where it does not load: what is stored can be changed
+    all the same, and `supervisor check` says why."""
+    with contextlib.suppress(Failure):
+        return configuration().accounts
+    return ()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _WORDS = {"needs_login": "needs a login"}
 
+REFUSED = "the upstream refuses its credential"
+
 
 _LIST = Manual(
     examples={
@@ -86,7 +88,7 @@ def status(name: str | None, as_json: bool) -> None:
     else:
         for account in accounts:
             click.echo(_sentence(account))
-    bad = [account.name for account in accounts if account.state not in ("available", "cooling")]
+    bad = [account.name for account in accounts if not _can_serve(account)]
     if bad:
         raise Failure(exit_codes.FAILED, f"cannot serve: {', '.join(bad)}", *_advice(accounts))
     if name is None and problems:
@@ -100,16 +102,24 @@ def _accounts() -> tuple[list[Shown], tuple[str, ...]]:
     from supervisor.stored_accounts import shown
 
     accounts, problems = shown(auth_place.configuration(), running.state_directory())
-    states = _states()
+    seen = _seen()
     return [
-        msgspec.structs.replace(account, state=states[account.name])
-        if account.name in states and account.state != "ignored"
+        msgspec.structs.replace(
+            account, state=seen[account.name][0], problem=account.problem or seen[account.name][1]
+        )
+        if account.name in seen and account.state != "ignored"
         else account
         for account in accounts
     ], problems
 
 
-def _states() -> dict[str, str]:
+def _can_serve(account: Shown) -> bool:
+    """Now, or when a limit is over."""
+    return account.state in ("available", "cooling") and account.problem != REFUSED
+
+
+def _seen() -> dict[str, tuple[str, str]]:
+    """Each account's state in the running instance, and what upstream has against it."""
     from supervisor.instance_client import NothingAnswers, Refused
 
     instance = auth_place.runs()
@@ -117,9 +127,17 @@ def _states() -> dict[str, str]:
         return {}
     try:
         document: Any = instance.get("/status/accounts")
-        return {account["name"]: account["state"] for account in document["accounts"]}
+        return {
+            account["name"]: (account["state"], REFUSED if _is_refused(account) else "")
+            for account in document["accounts"]
+        }
     except (NothingAnswers, Refused, KeyError, TypeError):
         return {}
+
+
+def _is_refused(account: dict[str, Any]) -> bool:
+    benches = account["cooldowns"]
+    return any((bench["scope"], bench["reason"]) == ("account", "auth") for bench in benches)
 
 
 def _table(accounts: list[Shown]) -> None:
@@ -166,6 +184,11 @@ def _advice(accounts: list[Shown]) -> list[str]:
         )
     if any(account.state == "disabled" for account in accounts):
         advice.append("let it serve again: `supervisor auth enable NAME`.")
+    if any(account.problem == REFUSED for account in accounts):
+        advice.append(
+            "give it a good one: `supervisor auth add NAME --replace`, or in the configuration; "
+            "for a login `supervisor auth login NAME`."
+        )
     return advice
 
 

@@ -89,7 +89,7 @@ def _taken(name: str) -> Failure:
 
 
 def _warn_of_shadow(name: str) -> None:
-    if any(account.name == name for account in auth_place.configuration().accounts):
+    if any(account.name == name for account in auth_place.configured()):
         click.echo(
             f"warning: it is ignored, because the configuration has an account {name!r}", err=True
         )

@@ -68,7 +68,7 @@ def _store(key: Key) -> None:
     from supervisor.cli.auth_store import keep
 
     with auth_place.usable():
-        name = free_name(auth_place.store().read(), key.name)
+        name = free_name(auth_place.store().read(), key.name, auth_place.configured())
     keep(name, key.kind, key.secret)
 
 

@@ -299,6 +299,31 @@ def test_a_login_of_claude_code_keeps_accounts_of_the_environment_away(
     assert loaded.accounts_from == ()
 
 
+@pytest.mark.parametrize(
+    "told", ['{"oauthAccount": {"accountUuid": "u"}}', '{"primaryApiKey": "k"}']
+)
+@pytest.mark.parametrize("directory", ["", "elsewhere"])
+def test_a_login_without_a_file_keeps_accounts_of_the_environment_away(
+    files: Files, directory: str, told: str
+) -> None:
+    home = files.home / directory
+    home.mkdir(exist_ok=True)
+    (home / ".claude.json").write_text(told)
+    named = str(home) if directory else ""
+    loaded = files.load("", ANTHROPIC_API_KEY="k", CLAUDE_CONFIG_DIR=named)
+    assert loaded.config.accounts == ()
+    assert loaded.accounts_from == ()
+
+
+@pytest.mark.parametrize("told", ["{}", "{bad", '{"oauthAccount": null, "numStartups": 3}'])
+def test_a_client_that_was_started_and_has_no_login_leaves_the_environment_s(
+    files: Files, told: str
+) -> None:
+    (files.home / ".claude.json").write_text(told)
+    loaded = files.load("", ANTHROPIC_API_KEY="k")
+    assert [account.name for account in loaded.config.accounts] == ["env-api-key"]
+
+
 @pytest.mark.promise("X6")
 def test_a_token_for_another_server_is_not_sent_to_our_upstream(files: Files) -> None:
     loaded = files.load(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol.login import CredentialsUnusable
+from supervisor import login_sources
 from supervisor.credential_disk import RealCredentialDisk
 from supervisor.keychain import FRESH_SECONDS, Keychain, service_of
 
@@ -116,3 +117,37 @@ async def test_a_file_goes_before_the_keychain_and_the_keychain_stands_in_for_it
     found = await disk.look(path)
     assert found is not None
     assert found.data == b"file"
+
+
+# ---------------------------------------------------------------------------------------- import
+
+
+@pytest.fixture
+def on_a_mac(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> Mac:
+    """The machine's credentials are those of `mac`."""
+    disk = RealCredentialDisk(random.Random(1), keychain=mac.keychain)
+    monkeypatch.setattr(login_sources, "of_this_machine", lambda rng: disk)
+    mac.home.mkdir()
+    return mac
+
+
+def test_a_login_in_the_keychain_is_found_for_its_directory(on_a_mac: Mac) -> None:
+    on_a_mac.put('{"claudeAiOauth": {"accessToken": "a", "refreshToken": "r", "expiresAt": 1}}')
+    for place in (on_a_mac.home, on_a_mac.home / ".credentials.json"):
+        found = login_sources.look(place)
+        assert found is not None
+        (account,) = found.accounts
+        assert account.path == str(on_a_mac.home / ".credentials.json")
+        assert (account.kind, account.follow) == ("oauth", "auto")
+
+
+def test_without_an_entry_there_is_none(on_a_mac: Mac) -> None:
+    assert login_sources.look(on_a_mac.home) is None
+    assert login_sources.look(on_a_mac.home / ".credentials.json") is None
+
+
+def test_a_locked_keychain_is_named_as_the_reason(on_a_mac: Mac) -> None:
+    on_a_mac.entries.write_text('{"locked": true}')
+    found = login_sources.look(on_a_mac.home)
+    assert found is not None
+    assert "unlock the keychain" in found.problem

@@ -17,6 +17,7 @@ import pytest
 from server.scripted import Granted
 from tests.kit.logins import login_file, store_entry, store_file
 from tests.supervisor.cli.conftest import Invoke
+from tests.supervisor.stub_instance import stub_instance
 
 SECRET = "sk-ant-api03-canary-of-this-test"
 GRANTED = Granted("sk-ant-oat01-a", "sk-ant-ort01-a", time.time() + 3600)
@@ -45,6 +46,19 @@ def client_login(directory: Path, granted: Granted = GRANTED) -> Path:
     file.write_bytes(login_file(granted))
     file.chmod(0o600)
     return file
+
+
+def configure(home: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    config = home / "config.toml"
+    config.write_text(text)
+    config.chmod(0o600)
+    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+
+
+def running_account(reason: str) -> dict[str, Any]:
+    """`work` as a running instance shows it, resting for `reason`."""
+    bench = {"scope": "account", "target": "", "reason": reason, "until": "2026-11-21T13:05:00Z"}
+    return {"accounts": [{"name": "work", "state": "cooling", "cooldowns": [bench]}]}
 
 
 # ------------------------------------------------------------------------------------------- add
@@ -108,13 +122,19 @@ def test_a_store_that_others_can_read_is_refused(invoke: Invoke, store: Path) ->
 def test_a_name_of_the_configuration_is_stored_with_a_warning(
     invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = home / "config.toml"
-    config.write_text('[[account]]\nname = "work"\napi_key = "k"\n')
-    config.chmod(0o600)
-    monkeypatch.setenv("SUPERVISOR_CONFIG", str(config))
+    configure(home, monkeypatch, '[[account]]\nname = "work"\napi_key = "k"\n')
     done = invoke("auth", "add", "work", stdin=SECRET)
     assert done.exit_code == 0
     assert "it is ignored, because the configuration has an account 'work'" in done.stderr
+
+
+def test_a_key_is_stored_also_where_the_configuration_does_not_load(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, monkeypatch, "account = [")
+    done = invoke("auth", "add", "work", stdin=SECRET)
+    assert done.exit_code == 0, done.stderr
+    assert "work" in stored(store)
 
 
 # ---------------------------------------------------------------------------------------- import
@@ -158,6 +178,28 @@ def test_importing_twice_changes_nothing(invoke: Invoke, store: Path, home: Path
     assert store.read_bytes() == before
 
 
+def test_a_login_that_the_configuration_has_is_not_imported_beside_it(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_login(home / ".claude")
+    named = '[[account]]\nname = "mine"\ncredentials = "~/.claude/.credentials.json"\n'
+    configure(home, monkeypatch, named)
+    done = invoke("auth", "import")
+    assert done.exit_code == 0, done.stderr
+    assert "is account mine already" in done.stdout
+    assert not store.exists()
+
+
+def test_an_imported_login_gets_no_name_under_which_it_would_be_ignored(
+    invoke: Invoke, store: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_login(home / ".claude")
+    configure(home, monkeypatch, '[[account]]\nname = "claude"\napi_key = "k"\n')
+    done = invoke("auth", "import")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(stored(store)) == ["claude-2"]
+
+
 def test_the_accounts_of_claude_code_proxy_are_copied_with_a_warning(
     invoke: Invoke, store: Path, home: Path
 ) -> None:
@@ -185,6 +227,29 @@ def test_a_login_that_others_can_read_is_refused(invoke: Invoke, home: Path, sto
 
 
 # ----------------------------------------------------------------------------- look, switch, forget
+
+
+def test_a_key_that_the_upstream_refuses_is_no_good(invoke: Invoke, state_dir: Path) -> None:
+    invoke("auth", "add", "work", stdin=SECRET)
+    with stub_instance(state_dir) as server:
+        server.answers["GET", "/status/accounts"] = (200, running_account("auth"))
+        done = invoke("auth", "status")
+        as_json = invoke("auth", "status", "work", "--json")
+    assert done.exit_code == 1
+    assert done.stdout == "work: cooling, the upstream refuses its credential\n"
+    assert "cannot serve: work" in done.stderr
+    assert "supervisor auth add NAME --replace" in done.stderr
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)[0]["problem"] == "the upstream refuses its credential"
+
+
+def test_a_key_that_rests_for_a_limit_is_good(invoke: Invoke, state_dir: Path) -> None:
+    invoke("auth", "add", "work", stdin=SECRET)
+    with stub_instance(state_dir) as server:
+        server.answers["GET", "/status/accounts"] = (200, running_account("window_5h"))
+        done = invoke("auth", "status")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == "work: cooling\n"
 
 
 def test_the_list_says_where_each_account_comes_from(
