@@ -47,6 +47,23 @@ def test_a_key_is_shown_once_alone_on_stdout_and_only_its_hash_is_kept(
     assert abs(found.expires - time.time() - 90 * 86400) < 60
 
 
+@pytest.mark.parametrize("option", ["--days", "--budget-per-day"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
+def test_what_is_no_amount_makes_no_key(
+    option: str, value: str, invoke: Invoke, path: Path
+) -> None:
+    done = invoke("keys", "create", "--name", "ci", option, value)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}'" in done.stderr
+    assert not path.exists()
+
+
+def test_an_end_that_no_calendar_has_is_refused(invoke: Invoke, path: Path) -> None:
+    assert invoke("keys", "create", "--name", "ci", "--days", "1e300").exit_code == 2
+    assert not path.exists()
+    assert invoke("keys", "create", "--name", "ci", "--days", "36500").exit_code == 0
+
+
 def test_all_that_can_be_said_of_a_key_is_kept(invoke: Invoke, path: Path) -> None:
     done = invoke(
         "keys", "create", "--name", "me", "--days", "0", "--owner", "--requests-per-minute", "9",
