@@ -178,3 +178,13 @@ def test_while_it_runs_the_list_has_what_was_spent(invoke: Invoke, state_dir: Pa
         assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
     assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
     assert json.loads(invoke("keys", "list", "--json").stdout)[0]["used"] is None
+
+
+def test_whether_keys_are_asked_for_is_the_running_instances_to_say(
+    invoke: Invoke, state_dir: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text("[access]\nkeys = true\n")
+    assert "not asked for a key yet" in invoke("keys", "create", "--name", "a").stderr
+    with stub_instance(state_dir, config=str(config)):
+        assert "not asked for a key yet" not in invoke("keys", "create", "--name", "b").stderr
