@@ -40,8 +40,13 @@ def change(edit: Callable[[TokenFile], TokenFile]) -> None:
 
 
 def configuration() -> Config:
-    """As it would be in effect now. Raises Failure."""
-    return load_or_fail(None, {}).config
+    """The running instance's, as its file is now; where none runs, what one would start with.
+
+    Raises Failure.
+    """
+    found = runs()
+    argument = Path(found.instance.config) if found is not None and found.instance.config else None
+    return load_or_fail(argument, {}).config
 
 
 def configured() -> tuple[Account, ...]:

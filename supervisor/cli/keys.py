@@ -17,6 +17,7 @@ import msgspec
 
 from supervisor import exit_codes
 from supervisor.cli import auth_place, keys_manual, running
+from supervisor.cli.amounts import Amount
 from supervisor.cli.failure import Failure
 from supervisor.cli.key_words import KeyView, limits, whose
 from supervisor.cli.known_names import key_ids
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from supervisor.key_store import KeyStore
 
 DEFAULT_DAYS = 90.0
+DAYS_MAX = 36_500
+"""A hundred years: for longer, for ever."""
 
 
 @click.group(
@@ -52,7 +55,7 @@ def keys() -> None:
 )
 @click.option(
     "--days",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0, max=DAYS_MAX),
     default=DEFAULT_DAYS,
     show_default=True,
     metavar="DAYS",
@@ -81,7 +84,7 @@ def keys() -> None:
 )
 @click.option(
     "--budget-per-day",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=0,
     show_default=True,
     metavar="DOLLARS",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor import exit_codes
+from supervisor.cli.amounts import Amount
 from supervisor.cli.failure import Failure
 from supervisor.cli.manual import Documented, Manual
 
@@ -63,7 +64,7 @@ _MANUAL = Manual(
 )
 @click.option(
     "--allowance",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=0,
     metavar="TOKENS",
     show_default=True,
@@ -71,7 +72,7 @@ _MANUAL = Manual(
 )
 @click.option(
     "--affinity",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=3600,
     show_default=True,
     metavar="SECONDS",
@@ -79,7 +80,7 @@ _MANUAL = Manual(
 )
 @click.option(
     "--switch-at",
-    type=click.FloatRange(0, 1),
+    type=Amount(0, 1),
     default=0.98,
     show_default=True,
     metavar="FRACTION",
@@ -87,7 +88,7 @@ _MANUAL = Manual(
 )
 @click.option(
     "--max-wait",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=2,
     show_default=True,
     metavar="SECONDS",

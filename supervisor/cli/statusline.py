@@ -38,6 +38,7 @@ GETTING_USED_UP = 75
 
 NOTHING_KNOWN = "llm-supervisor: no quota known yet"
 NOTHING_RUNS = "llm-supervisor is not running"
+NO_ANSWER = "llm-supervisor does not answer"
 
 _RED, _YELLOW, _GREEN, _DIM = "31", "33", "32", "2"
 _WINDOW_ORDER = {name: place for place, name in enumerate(("5h", "7d", "overage"))}
@@ -77,7 +78,7 @@ def statusline() -> None:
     try:
         line = _line(_session(_within(INPUT_SECONDS, _read_input) or b""), colour=colour)
     except Exception:  # noqa: BLE001 - a traceback in a status line helps nobody
-        line = NOTHING_RUNS
+        line = _unanswered()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -101,7 +102,7 @@ def _line(session: str | None, *, colour: bool) -> str:
             now=datetime.now(UTC),
             colour=colour,
         )
-    return _from_file() or NOTHING_RUNS
+    return _from_file() or _unanswered()
 
 
 def render(
@@ -174,6 +175,16 @@ def _ask_instance() -> tuple[object, object]:
     """`/status` and the last requests. Raises what `running` does."""
     found = running.find()
     return found.get("/status"), found.get(f"/status/requests?limit={REQUESTS_LOOKED_AT}")
+
+
+def _unanswered() -> str:
+    """Why nothing is known. One that is busy is not one that is not there."""
+    from supervisor import instance
+
+    try:
+        return NO_ANSWER if instance.held(running.state_directory()) else NOTHING_RUNS
+    except Exception:  # noqa: BLE001 - a traceback in a status line helps nobody
+        return NOTHING_RUNS
 
 
 def _from_file() -> str:

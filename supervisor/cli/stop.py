@@ -13,6 +13,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli import running
+from supervisor.cli.amounts import Amount
 from supervisor.cli.failure import Failure
 from supervisor.cli.manual import NEEDS_AN_INSTANCE, STATE_VARIABLE, Documented, Manual
 from supervisor.cli.wording import duration
@@ -43,7 +44,7 @@ _MANUAL = Manual(
 @click.command(short_help="Stop the running instance.", cls=Documented, manual=_MANUAL)
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     metavar="SECONDS",
     help="How long to wait for its end. Default: server.drain_seconds and 15 more.",
 )

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from server.scripted import Granted
+from tests.kit.live import accounts
 from tests.kit.logins import login_file, store_entry, store_file
+from tests.kit.process import write_config
 from tests.supervisor.cli.conftest import Invoke
 from tests.supervisor.stub_instance import stub_instance
 
@@ -501,3 +503,16 @@ def test_the_callback_server_takes_the_browser_s_answer_and_lets_its_port_go() -
         server.close()
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/callback", timeout=1)
+
+
+def test_the_accounts_of_the_running_instance_are_shown_wherever_its_file_lies(
+    invoke: Invoke, state_dir: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path / "other.toml", accounts("mine"))
+    assert "there are no accounts" in invoke("auth", "list").output
+    with stub_instance(state_dir, config=str(config)):
+        assert "mine" in invoke("auth", "list").output
+        assert "mine" in invoke("auth", "status", "mine").output
+        assert "not the token store's" in invoke("auth", "remove", "mine", "--yes").stderr
+        config.write_text("[server]\nport = -1\n")
+        assert invoke("auth", "list").exit_code == 78

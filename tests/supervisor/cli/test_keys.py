@@ -47,6 +47,23 @@ def test_a_key_is_shown_once_alone_on_stdout_and_only_its_hash_is_kept(
     assert abs(found.expires - time.time() - 90 * 86400) < 60
 
 
+@pytest.mark.parametrize("option", ["--days", "--budget-per-day"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
+def test_what_is_no_amount_makes_no_key(
+    option: str, value: str, invoke: Invoke, path: Path
+) -> None:
+    done = invoke("keys", "create", "--name", "ci", option, value)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}'" in done.stderr
+    assert not path.exists()
+
+
+def test_an_end_that_no_calendar_has_is_refused(invoke: Invoke, path: Path) -> None:
+    assert invoke("keys", "create", "--name", "ci", "--days", "1e300").exit_code == 2
+    assert not path.exists()
+    assert invoke("keys", "create", "--name", "ci", "--days", "36500").exit_code == 0
+
+
 def test_all_that_can_be_said_of_a_key_is_kept(invoke: Invoke, path: Path) -> None:
     done = invoke(
         "keys", "create", "--name", "me", "--days", "0", "--owner", "--requests-per-minute", "9",
@@ -161,3 +178,13 @@ def test_while_it_runs_the_list_has_what_was_spent(invoke: Invoke, state_dir: Pa
         assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
     assert "60 requests/min, $5/day" in invoke("keys", "list").stdout
     assert json.loads(invoke("keys", "list", "--json").stdout)[0]["used"] is None
+
+
+def test_whether_keys_are_asked_for_is_the_running_instances_to_say(
+    invoke: Invoke, state_dir: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text("[access]\nkeys = true\n")
+    assert "not asked for a key yet" in invoke("keys", "create", "--name", "a").stderr
+    with stub_instance(state_dir, config=str(config)):
+        assert "not asked for a key yet" not in invoke("keys", "create", "--name", "b").stderr

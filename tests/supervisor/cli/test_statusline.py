@@ -119,7 +119,7 @@ def patiently(given: bytes, **environment: str) -> bytes:
     for _ in range(5):
         done = shown(given, **environment)
         assert (done.returncode, done.stderr) == (0, b"")
-        if done.stdout.strip() != statusline.NOTHING_RUNS.encode():
+        if done.stdout.strip() != statusline.NO_ANSWER.encode():
             break
     return done.stdout
 
@@ -156,7 +156,7 @@ def test_an_instance_that_answers_nonsense_is_no_error(
     live.answers["GET", "/status"] = broken
     done = shown()
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.strip() == statusline.NOTHING_RUNS.encode()
+    assert done.stdout.strip() == statusline.NO_ANSWER.encode(), "it does run"
 
 
 def test_it_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
