@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -162,11 +163,14 @@ def login(name: str, pkce: bool, console: bool) -> None:
 
 def _check_name(name: str) -> None:
     """Before anybody logs in for nothing. An earlier login of that name is what a new one is for;
-    a key or a token would be lost."""
+    a key or a token would be lost, and the configuration's account would hide it."""
     from protocol.config.forms import FORMS
 
     if FORMS["name"].check(name) is None:
         raise Failure(exit_codes.USAGE, f"an account's name is {FORMS['name'].allowed}")
+    for account in auth_place.configured():
+        if account.name == name:
+            raise _hidden(account)
     with auth_place.usable():
         known = auth_place.store().read().account(name)
     if known is not None and known.kind != "oauth":
@@ -175,6 +179,19 @@ def _check_name(name: str) -> None:
             f"the stored account {name!r} has a key or a token, which would be lost",
             f"choose another name, or forget it first: `supervisor auth remove {name}`.",
         )
+
+
+def _hidden(by: Account) -> Failure:
+    """A stored account of that name would be ignored."""
+    advice = "choose another name, or change the configuration."
+    if by.credentials:
+        directory = shlex.quote(str(Path(by.credentials).parent))
+        advice = f"log in where it is: `CLAUDE_CONFIG_DIR={directory} {CLIENT} auth login`."
+    return Failure(
+        exit_codes.TAKEN,
+        f"the configuration has an account {by.name!r}: a stored one of that name would be ignored",
+        advice,
+    )
 
 
 def _client_login(name: str, *, console: bool) -> None:

@@ -401,6 +401,26 @@ def test_a_key_has_nothing_to_renew(invoke: Invoke) -> None:
 
 # ----------------------------------------------------------------------------------------- login
 
+
+@pytest.mark.parametrize("more", [(), ("--pkce",)])
+def test_nobody_logs_in_for_a_name_that_the_configuration_hides(
+    invoke: Invoke,
+    store: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+) -> None:
+    file = client_login(home / ".claude-work")
+    monkeypatch.setenv("PATH", fake_client(home, login_file(GRANTED).decode()))
+    named = f'[[account]]\nname = "work"\ncredentials = "{file}"\n'
+    configure(home, monkeypatch, named)
+    done = invoke("auth", "login", "work", *more)
+    assert done.exit_code == 73
+    assert "a stored one of that name would be ignored" in done.stderr
+    assert f"CLAUDE_CONFIG_DIR={file.parent} claude auth login" in done.stderr
+    assert not store.exists()
+
+
 FAKE_CLIENT = """\
 #!{python}
 import json, os, sys
