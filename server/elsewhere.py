@@ -42,6 +42,7 @@ from server.provider_attempt import Spoken, converse, failed, unreached
 from server.provider_outcome import judged, resting
 from server.provider_request import same_dialect, translated
 from server.record import Record
+from server.unasked_usage import UnaskedUsage, asking_for_usage
 from server.upstream_port import UpstreamFault, UpstreamRequest, UpstreamResponse
 
 
@@ -211,6 +212,9 @@ class Elsewhere:
             exchange, body = raw
             if self._is_open():
                 exchange = HeldStream(exchange)
+            asking = asking_for_usage(body)
+            if asking is not body:
+                exchange, body = UnaskedUsage(exchange), asking
             return await self._pass_through(provider, destination, exchange, body)
         if self._inbound.refusal is not None:
             raise Untranslatable(self._inbound.refusal.message)
