@@ -74,6 +74,7 @@ def test_it_asks_for_one_token_under_our_own_name() -> None:
     assert headers[b"user-agent"] == b"llm-supervisor/1 (quota probe)"
     assert headers[b"x-api-key"] == b"key-of-the-account"
     assert headers[b"anthropic-version"] == b"2023-06-01"
+    assert headers[b"accept"] == headers[b"content-type"] == b"application/json"
     assert b"authorization" not in headers
     assert b"anthropic-beta" not in headers
     assert not any(b"claude-code" in name + value for name, value in headers.items())
@@ -83,6 +84,10 @@ def test_it_asks_for_one_token_under_our_own_name() -> None:
         "max_tokens": 1,
         "messages": [{"role": "user", "content": "quota"}],
     }
+
+
+def test_a_name_of_ours_that_no_header_can_hold_is_told_as_far_as_it_goes() -> None:
+    assert dict(request_headers(PROBE, "prüfer"))[b"user-agent"] == b"pr?fer"
 
 
 def test_a_token_needs_the_one_beta_that_the_upstream_asks_for() -> None:
@@ -111,6 +116,7 @@ def test_the_reading_comes_with_its_source_and_nothing_of_a_request_is_counted()
         (bench("window_5h", "reset"), False),
         (bench("rate_limited", "retry-after"), False),
         (bench(scope=Scope.MODEL_FAMILY), False),
+        (bench(since=NOW), True),
         (bench(since=NOW + 0.5), False),
     ],
 )

@@ -59,6 +59,13 @@ def test_the_variable_of_the_scheme_counts_and_this_machine_is_exempt(
         ("10.0.0.0/8", "11.1.2.3", False),
         ("10.1.2.3", "10.1.2.3", True),
         ("fd00::/8", "fd12::1", True),
+        ("10.9.9.9/8", "10.1.2.3", True),
+        ("[fd12::1]", "fd12::1", True),
+        ("[fd12::1]:443", "fd12::1", True),
+        ("[fd12::1]:444", "fd12::1", False),
+        ("10.1.2.3:443", "10.1.2.3", True),
+        ("api.test:https", "api.test", False),
+        ("api.test", "api.test.", True),
         ("1.2.3", "9.1.2.3", False),
         ("", "api.test", False),
         (",", "api.test", False),
@@ -69,6 +76,18 @@ def test_exceptions_are_names_addresses_and_networks(
 ) -> None:
     found = proxy_for("https", host, 443, {"HTTPS_PROXY": BY, "NO_PROXY": no_proxy})
     assert (found is None) == exempt
+
+
+def test_exceptions_are_read_from_the_lower_case_name_first() -> None:
+    named = {"HTTPS_PROXY": BY, "no_proxy": "api.test", "NO_PROXY": "other.test"}
+    assert proxy_for("https", "api.test", 443, named) is None
+    assert proxy_for("https", "other.test", 443, named) == PROXY
+
+
+def test_a_login_may_have_no_password() -> None:
+    found = proxy_for("https", "api.test", 443, {"HTTPS_PROXY": "http://me@proxy.test:1"})
+    assert found is not None
+    assert found.authorization == Secret("Basic bWU6")
 
 
 def test_a_login_of_the_proxy_is_a_secret() -> None:
