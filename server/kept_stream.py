@@ -24,6 +24,7 @@ class KeptStream(HeldStream):
         self._lock = trio.Lock()
         self._last = trio.current_time()
         self._passing = False
+        self._over = False
         self.opened = False
         self.added: list[tuple[bytes, bytes]] = []
         """Our own headers, should a ping have to open it."""
@@ -46,10 +47,13 @@ class KeptStream(HeldStream):
                 await super().send(chunk)
 
     async def finish(self) -> None:
-        if self._passing:
-            await self._exchange.finish()
-        else:
-            await super().finish()
+        async with self._lock:
+            # A ping that became due over a slow client's last piece would follow the end.
+            self._over = True
+            if self._passing:
+                await self._exchange.finish()
+            else:
+                await super().finish()
 
     @asynccontextmanager
     async def kept_alive(self) -> AsyncGenerator[None, None]:
@@ -65,6 +69,8 @@ class KeptStream(HeldStream):
         while True:
             await trio.sleep_until(self._last + PING_SECONDS)
             async with self._lock:
+                if self._over:
+                    return
                 if trio.current_time() < self._last + PING_SECONDS:
                     continue
                 if self._passing or self.opened:

@@ -21,6 +21,7 @@ class Client:
         self.finished = False
         self.slow = slow
         self.busy = False
+        self.ending = False
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         yield b""
@@ -34,13 +35,16 @@ class Client:
 
     async def send(self, chunk: bytes) -> None:
         assert not self.busy
+        assert not self.ending
         self.busy = True
         await trio.sleep(self.slow)
         self.busy = False
         self.sent.append(chunk)
 
     async def finish(self) -> None:
-        await trio.lowlevel.checkpoint()
+        assert not self.busy
+        self.ending = True
+        await trio.sleep(self.slow)
         self.finished = True
 
 
@@ -78,6 +82,19 @@ async def test_the_end_does_not_cut_a_ping_in_two(autojump_clock: object) -> Non
         await trio.sleep(16)  # a ping is on its way
     assert client.sent == [PING]
     assert not client.busy
+
+
+async def test_nothing_is_sent_after_the_end(autojump_clock: object) -> None:
+    """A client that takes its time over the last piece and over the end is due a ping meanwhile;
+    behind the end of an answer it would be read as the beginning of the next one."""
+    client = Client(slow=20.0)
+    kept = KeptStream(client)
+    async with kept.kept_alive():
+        await kept.start(200, [])
+        await kept.send(b"the last event")
+        await kept.finish()
+    assert client.sent == [b"the last event", PING]
+    assert client.finished
 
 
 async def test_outside_of_an_attempt_it_passes_everything_on(autojump_clock: object) -> None:
