@@ -208,3 +208,28 @@ async def test_a_request_that_a_provider_failed_is_the_first_of_the_accounts_all
         answers = [await ask(program, asked) for _ in range(3)]
     assert [one.header("x-supervisor-attempts") for one in answers] == ["1", "2", "2"]
     assert len(counted) == 3
+
+
+async def test_what_only_the_client_can_mend_comes_before_the_first_choices_fault(
+    autojump_clock: object,
+) -> None:
+    def foreign(seen: SeenRequest) -> Answer:
+        long = error(400, message="prompt is too long")
+        return openai_error(500, "broken") if seen.bearer else long
+
+    server = upstream(reading(0.95), foreign)
+    asked = {**MESSAGE, "model": "claude-opus-5-5"}
+    async with program_in_memory(ACCOUNT + REDIRECT + TO_COMPATIBLE, server) as program:
+        await ask(program, asked)
+        server.script("key-first", DRY)
+        answer = await ask(program, asked)
+        written = await line(program)
+    assert (answer.status, written["attempts"]) == (400, 3)
+    assert b"prompt is too long" in answer.body
+
+
+async def test_no_two_translated_answers_share_an_id(autojump_clock: object) -> None:
+    server = upstream(DRY, openai_reply(text_block("Hello.")))
+    async with program_in_memory(ACCOUNT + TO_OPENAI, server) as program:
+        told: list[Any] = [(await ask(program)).json() for _ in range(3)]
+    assert len({one["id"] for one in told}) == 3
