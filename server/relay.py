@@ -79,6 +79,7 @@ class _Relay:
         self._repeating: Repeating | None = None
         self._asked = Asked()
         self._repeatable = False
+        self._sent = False
         self._delivery: Delivery | None = None
         self._elsewhere: Elsewhere | None = None
 
@@ -210,7 +211,8 @@ class _Relay:
     async def _attempt(self, lease: Lease, tried: Tried) -> Failed | Served:
         record, head = self._record, self._exchange.head
         record.attempts += 1
-        if record.attempts == 1:
+        if not self._sent:  # by us: a provider may have been asked before
+            self._sent = True
             self._ports.repeats.first(lease.base_url)
         record.account = lease.account
         record.trace.trying(lease.account)

@@ -83,6 +83,7 @@ class Repeats:
     def forget(self, base_url: str) -> None:
         """Its owner says that it is well."""
         self._troubles.pop(base_url, None)
+        self._failing.discard(base_url)
 
     def resting(self) -> list[Cooldown]:
         """The circuits that are open, as what they are to who looks at `/status`."""

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import trio
 
+from server.repeats import Repeats
 from server.scripted import (
     Answer,
     Cut,
@@ -28,6 +29,7 @@ from server.scripted import (
 )
 from tests.kit.http_client import MemoryClient
 from tests.kit.program import program_in_memory
+from tests.server.test_destinations import REDIRECT, reading
 from tests.server.test_fallback import (
     ACCOUNT,
     CLIENT,
@@ -187,3 +189,47 @@ async def test_a_client_that_pays_itself_opens_no_circuit(autojump_clock: object
         repeats = program.program.parts.door.ports.repeats
     assert len(server.requests) == 30
     assert repeats.resting() == []
+
+
+async def test_a_request_that_a_provider_failed_is_the_first_of_the_accounts_all_the_same(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they may repeat is a share of the requests that come to them, whoever was asked before."""
+    counted, whole = [], Repeats.first
+
+    def first(self: Repeats, base_url: str) -> None:
+        counted.append(base_url)
+        whole(self, base_url)
+
+    monkeypatch.setattr(Repeats, "first", first)
+    server = upstream(reading(0.95), openai_error(500, "broken"))
+    asked = {**MESSAGE, "model": "claude-opus-5-5"}
+    async with program_in_memory(ACCOUNT + REDIRECT, server) as program:
+        answers = [await ask(program, asked) for _ in range(3)]
+    assert [one.header("x-supervisor-attempts") for one in answers] == ["1", "2", "2"]
+    assert len(counted) == 3
+
+
+async def test_what_only_the_client_can_mend_comes_before_the_first_choices_fault(
+    autojump_clock: object,
+) -> None:
+    def foreign(seen: SeenRequest) -> Answer:
+        long = error(400, message="prompt is too long")
+        return openai_error(500, "broken") if seen.bearer else long
+
+    server = upstream(reading(0.95), foreign)
+    asked = {**MESSAGE, "model": "claude-opus-5-5"}
+    async with program_in_memory(ACCOUNT + REDIRECT + TO_COMPATIBLE, server) as program:
+        await ask(program, asked)
+        server.script("key-first", DRY)
+        answer = await ask(program, asked)
+        written = await line(program)
+    assert (answer.status, written["attempts"]) == (400, 3)
+    assert b"prompt is too long" in answer.body
+
+
+async def test_no_two_translated_answers_share_an_id(autojump_clock: object) -> None:
+    server = upstream(DRY, openai_reply(text_block("Hello.")))
+    async with program_in_memory(ACCOUNT + TO_OPENAI, server) as program:
+        told: list[Any] = [(await ask(program)).json() for _ in range(3)]
+    assert len({one["id"] for one in told}) == 3

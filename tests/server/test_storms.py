@@ -220,6 +220,24 @@ async def test_who_fails_and_answers_in_turn_does_not_fill_the_log(
     assert "answers again" in said[-1], "the last word is true"
 
 
+async def test_the_storm_after_a_reset_is_told_like_any_other(
+    autojump_clock: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The owner said that it is well, and so it was: what comes next is another storm."""
+    upstream = ScriptedUpstream(server_error(500))
+    with caplog.at_level(logging.WARNING, "server.repeats"):
+        async with program_in_memory(FOUR, upstream) as program:
+            for _ in range(2):
+                upstream.default(server_error(500))
+                await outcomes(program, 20)
+                await post(program, "/status/accounts/a/reset")
+                upstream.default(WELL)
+                await outcomes(program, 1)
+                await trio.sleep(120)
+    said = [record.getMessage() for record in caplog.records]
+    assert ["fails whoever asks" in words for words in said] == [True, True]
+
+
 async def test_a_reset_or_a_calm_closes_the_circuit_and_repeats_begin_anew(
     autojump_clock: object,
 ) -> None:

@@ -48,6 +48,7 @@ async def ask(program: RunningProgram, target: str, headers: dict[str, str]) -> 
         ("/v1/messages", {**SESSION, "x-account-name": "mine"}, True),
         ("/v1/messages", {"x-account-name": "mine"}, False),
         ("/v1/chat/completions", {}, False),
+        ("/v1/chat/completions", SESSION, False),
         ("/v1/messages/count_tokens", {}, True),
         ("/v1/messages/count_tokens", {"x-forwarded-for": "192.0.2.7"}, False),
         ("GET /v1/models", {}, True),
