@@ -37,13 +37,20 @@ class FrontEndActor:
 
     async def run(self, context: Context[None, None]) -> None:
         """Accepts until it is asked to stop."""
-        duplicate = trio.socket.from_stdlib_socket(self._listening().dup())
+        listening = self._listening()
+        if listening.fileno() < 0:  # closed for good: the program is about to end
+            context.ready()
+            await context.stopping.wait()
+        else:
+            await self._serve(trio.socket.from_stdlib_socket(listening.dup()), context)
+        await self._leave()
+
+    async def _serve(self, duplicate: trio.socket.SocketType, context: Context[None, None]) -> None:
         listener = trio.SocketListener(duplicate)
         async with trio.open_nursery() as nursery, listener:
             nursery.start_soon(_cancel_when, context.stopping, nursery.cancel_scope)
             context.ready()
             await self._accept(listener)
-        await self._leave()
 
     async def _accept(self, listener: trio.SocketListener) -> None:
         exhausted = False

@@ -69,7 +69,7 @@ class Connections:
         self._open_lane = open_lane
         self._capacity = capacity
         self._tls = tls
-        self._open: set[ClientStream] = set()
+        self._open: dict[ClientStream, None] = {}  # in order, so that a run can be repeated
         self._live: dict[ClientStream, Served] = {}
         self._ending: set[ClientStream] = set()  # made to make room; capacity does not count them
         self._refused: set[ClientStream] = set()  # nor these
@@ -86,7 +86,7 @@ class Connections:
         if self._tls is not None:
             stream = trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
         client = ClientStream(stream, WRITE_SECONDS)
-        self._open.add(client)
+        self._open[client] = None
         self._nursery.start_soon(self._contain, client)
 
     async def drain(self, seconds: float) -> None:
@@ -110,7 +110,8 @@ class Connections:
             log.error("a connection failed", exc_info=group)
         finally:
             self._live.pop(stream, None)
-            for streams in (self._open, self._ending, self._refused):
+            self._open.pop(stream, None)
+            for streams in (self._ending, self._refused):
                 streams.discard(stream)
             self._ended.set()
             self._ended = trio.Event()

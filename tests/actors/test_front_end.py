@@ -15,6 +15,7 @@ from actors.front_end import FrontEndActor
 from actors.mailbox import Mailbox
 from actors.runtime import Context
 from supervisor.listening import listen
+from tests.actors.living import living
 from tests.kit.raw_client import until
 
 
@@ -46,6 +47,16 @@ async def acceptor() -> AsyncGenerator[Acceptor, None]:
         yield acceptor
         for stream in acceptor.admitted:
             await stream.aclose()
+
+
+async def test_who_begins_when_the_door_is_closed_for_good_waits_for_the_end(
+    acceptor: Acceptor,
+) -> None:
+    """A stop at once closes it first; who was just being restarted comes too late."""
+    acceptor.listening.close()
+    async with living(acceptor.actor.run):
+        assert not acceptor.left
+    assert acceptor.left
 
 
 @pytest.mark.promise("C8")

@@ -29,6 +29,9 @@ SLACK = 1.5
 """Seconds until everybody knows what one of them has met."""
 
 
+DOWN_SECONDS = 15.0
+"""For so long an actor may be down after a crash."""
+
 ITS_OWN = ("5xx", "529", "early error")
 """Faults of an upstream itself, told by itself."""
 
@@ -268,9 +271,10 @@ def nothing_is_left(cases: Cases) -> Found:
     for guarded in cases.history.of(Guarded):
         life = [life for life in cases.lives if life.number == guarded.life]
         cut = any(one.what == "cut" for one in life)
-        # Who crashes while it stops has no other life: then it is the keeper who puts them back.
+        # Who crashes while it stops, or is down then, has no other life: it is the keeper, which is
+        # none of this, who puts them back.
         stop = min((one.at for one in life if one.what == "draining"), default=guarded.at)
-        crashed = cases.crashes("settings-guard", stop, guarded.at)
+        crashed = cases.crashes("settings-guard", stop - DOWN_SECONDS, guarded.at)
         if guarded.pointed and not (cut or crashed):
             yield guarded.at, "the client's settings still point here"
 
