@@ -101,6 +101,7 @@ def load(
         *_unknown_variables(overlay),
         *_readable_secrets(decoded, path),
         *_shadowed(decoded.config, stored_accounts),
+        *_shared_logins(decoded.config),
     )
     loaded = Loaded(decoded.config, path, decoded.origins, warnings, ())
     return _with_accounts(loaded, environ, stored_accounts)
@@ -214,6 +215,19 @@ def _shadowed(config: Config, stored: Sequence[str]) -> Iterator[str]:
             yield (
                 f"the stored account {name!r} is ignored: the configuration has one of that name; "
                 "rename one of them"
+            )
+
+
+def _shared_logins(config: Config) -> Iterator[str]:
+    by_file: dict[str, list[str]] = {}
+    for account in config.accounts:
+        if account.credentials is not None:
+            by_file.setdefault(os.path.realpath(account.credentials), []).append(account.name)
+    for file, names in by_file.items():
+        if len(names) > 1:
+            yield (
+                f"accounts {', '.join(names)} have the same login, {file}: they share its limits, so "
+                "none of them can stand in for another"
             )
 
 

@@ -191,6 +191,18 @@ def test_an_unknown_variable_warns_and_never_fails(files: Files) -> None:
     assert "did you mean SUPERVISOR_SERVER_PORT?" in warning
 
 
+def test_two_accounts_with_one_login_are_warned_of(files: Files, tmp_path: Path) -> None:
+    """By whatever name its file is called."""
+    login = tmp_path / ".credentials.json"
+    (tmp_path / "link.json").symlink_to(login)
+    accounts = "".join(
+        f'[[account]]\nname = "{name}"\ncredentials = "{tmp_path / file}"\n'
+        for name, file in [("a", login.name), ("b", "link.json"), ("c", "other.json")]
+    )
+    (warning,) = files.load(accounts).warnings
+    assert warning.startswith(f"accounts a, b have the same login, {login}")
+
+
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
 def test_a_secret_in_a_file_that_others_can_read_is_warned_of(
     files: Files, mode: int, warned: bool
