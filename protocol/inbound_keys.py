@@ -32,6 +32,11 @@ class KeyLimits(msgspec.Struct, frozen=True):
     tokens_per_minute: int = 0
     budget_per_day: float = 0.0
 
+    @property
+    def by_usage(self) -> bool:
+        """Whether what an answer used counts for one of them."""
+        return bool(self.tokens_per_minute or self.budget_per_day)
+
 
 class InboundKey(msgspec.Struct, frozen=True):
     """One entry; times in epoch seconds, `expires` None for never. An owner's key may manage, and

@@ -212,9 +212,11 @@ class Elsewhere:
             exchange, body = raw
             if self._is_open():
                 exchange = HeldStream(exchange)
-            asking = asking_for_usage(body)
-            if asking is not body:
-                exchange, body = UnaskedUsage(exchange), asking
+            key = self._record.key
+            if key is not None and key.limits.by_usage:
+                asking = asking_for_usage(body)
+                if asking is not body:
+                    exchange, body = UnaskedUsage(exchange), asking
             return await self._pass_through(provider, destination, exchange, body)
         if self._inbound.refusal is not None:
             raise Untranslatable(self._inbound.refusal.message)

@@ -1,8 +1,9 @@
 """Usage that a client of OpenAI's dialect did not ask for.
 
-Providers tell what a stream has used only to who asks for it, and keys' limits, `usage` and prices
-need to know. So it is always asked for, and the chunk that tells it goes to the client only where
-that wanted it: some fail at a chunk without choices.
+Providers tell what a stream has used only to who asks for it. A key with a limit of tokens or dollars
+would never spend any by not asking. So for such a key it is always asked for, and the chunk that tells
+it goes to the client only where that wanted it: some fail at a chunk without choices. Everybody
+else's body stays as it came.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from protocol.peek import read_json
 from protocol.request import RequestHead
 from server.exchange import Exchange
 
-KEPT_BYTES_MAX = 64 * 1024 * 1024
-"""Of one event; a longer one passes as it comes."""
+KEPT_BYTES_MAX = 256 * 1024
+"""Of one event; a longer one passes as it comes, and so does what follows it."""
 
 _END = re.compile(rb"\r?\n\r?\n")
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -72,7 +73,7 @@ class UnaskedUsage:
             await self._exchange.send(chunk)
             return
         kept, place, said = self._kept + chunk, 0, []
-        for end in _END.finditer(kept):
+        for end in _END.finditer(kept, max(len(self._kept) - 3, 0)):  # an end may lie between two
             event = kept[place : end.end()]
             place = end.end()
             if not _is_usage_alone(event):

@@ -1,4 +1,4 @@
-"""What a stream has used is known, also where a client of OpenAI's dialect did not ask for it."""
+"""What a stream has used counts for a key with a limit, also where its client did not ask for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from server.scripted import Answer, ScriptedUpstream, SeenRequest, Send, openai_reply
 from server.unasked_usage import asking_for_usage
+from tests.kit.http_client import MemoryClient, Received
+from tests.kit.memory_keys import OWNER_KEY, MemoryKeys
 from tests.kit.program import program_in_memory
 from tests.server.test_destinations import ROUTE
-from tests.server.test_fallback import ACCOUNT, ask, line
+from tests.server.test_fallback import ACCOUNT
 
 ASKED: dict[str, Any] = {
     "model": "gpt-5",
@@ -34,15 +36,40 @@ def as_openai(seen: SeenRequest) -> Answer:
     return msgspec.structs.replace(answer, parts=tuple(map(Send, pieces)))
 
 
-@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": True}])
+KEYS = "[access]\nkeys = true\n"
+OPTIONS: list[dict[str, bool] | None] = [
+    None,
+    {},
+    {"include_usage": False},
+    {"include_usage": True},
+]
+
+
+async def asked_with(
+    limits: dict[str, float], options: dict[str, bool] | None
+) -> tuple[Received, dict[str, Any], SeenRequest]:
+    """The answer to a client whose key has these limits, its line, and what the provider saw."""
+    server, disk = ScriptedUpstream(as_openai), MemoryKeys()
+    _, key = disk.add(1, **limits)
+    async with program_in_memory(KEYS + ACCOUNT + ROUTE, server, keys=disk) as program:
+        document = {**ASKED, "stream_options": options}
+        headers = {"authorization": f"Bearer {key}"}
+        client = MemoryClient(await program.connect())
+        answer = await client.post("/v1/chat/completions", document, headers)
+        owner = MemoryClient(await program.connect())
+        headers = {"authorization": f"Bearer {OWNER_KEY}"}
+        told: Any = (await owner.get("/status/requests", headers)).json()
+        line: dict[str, Any] = told["requests"][0]
+    assert answer.status == 200
+    return answer, line, server.requests[0]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "budget_per_day"])
 async def test_usage_is_booked_and_told_to_who_asked_for_it(
-    options: dict[str, bool] | None, autojump_clock: object
+    limit: str, options: dict[str, bool] | None, autojump_clock: object
 ) -> None:
-    asked = {**ASKED, "stream_options": options}
-    server = ScriptedUpstream(as_openai)
-    async with program_in_memory(ACCOUNT + ROUTE, server) as program:
-        answer = await ask(program, asked, "/v1/chat/completions")
-        written = await line(program)
+    answer, written, _ = await asked_with({limit: 1000}, options)
     assert (written["input_tokens"], written["output_tokens"]) == (30, 7)
     events = [event for event in answer.body.split(b"\n\n") if event]
     assert events[-1] == b"data: [DONE]"
@@ -51,6 +78,15 @@ async def test_usage_is_booked_and_told_to_who_asked_for_it(
     assert [bool(chunk["choices"]) for chunk in chunks].count(False) == wanted
     words = [c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"]]
     assert "".join(words) == "Hello from another provider."
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+async def test_where_no_limit_depends_on_it_the_body_stays_as_it_came(
+    options: dict[str, bool] | None, autojump_clock: object
+) -> None:
+    _, written, seen = await asked_with({"requests_per_minute": 1000}, options)
+    assert seen.body == json.dumps({**ASKED, "stream_options": options}).encode()
+    assert (written["input_tokens"] is not None) == bool(options and options.get("include_usage"))
 
 
 @pytest.mark.parametrize(
