@@ -12,7 +12,10 @@ import msgspec
 
 from protocol import credentials_file, dead_logins, token_file
 from protocol.credentials import Known, KnownLogin
+from protocol.credentials_file import NO_LOGIN
 from protocol.login import Content, CredentialFileInvalid
+
+_KEPT = "; what was read before stays in force"
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ def _stored(
     try:
         file = token_file.parse(read.content.data)
     except CredentialFileInvalid as reason:
-        problems.append(f"{path} cannot be used: {reason}; what was read before stays in force")
+        problems.append(f"{path} cannot be used: {reason}{_KEPT if before.stored else ''}")
         return before.stored, before.stored_at
     problems.extend(f"{path}: {problem}" for problem in file.problems)
     return file.accounts, read.content.modified_at
@@ -62,7 +65,8 @@ def _login(before: Known, path: str, read: Read, problems: list[str]) -> KnownLo
     try:
         login = credentials_file.parse(read.content.data)
     except CredentialFileInvalid as reason:
-        problem = f"{path} cannot be used: {reason}; what was read before stays in force"
+        stays = _KEPT if known.login != NO_LOGIN else ""
+        problem = f"{path} cannot be used: {reason}{stays}"
         problems.append(problem)
         return msgspec.structs.replace(known, problem=problem)
     problem = ""

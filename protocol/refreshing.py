@@ -249,7 +249,7 @@ def held_back(subject: Subject, wall: float) -> str:
     if not subject.digest:
         return "it has no refresh token"
     if subject.source.follow == "auto" and subject.changed_at + UNCHANGED_SECONDS > wall:
-        return "its file was changed less than a minute ago: Claude Code looks after it"
+        return "its file was changed less than a minute ago: it has just been refreshed"
     return ""
 
 

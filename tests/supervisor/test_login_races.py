@@ -169,7 +169,7 @@ async def test_a_refresh_by_hand_says_why_there_was_none(autojump_clock: object)
     async with world.running(config):
         await trio.sleep(10)
         done = await world.post("/status/accounts/work/refresh")
-        assert b"changed less than a minute ago: Claude Code looks after it" in done.body
+        assert b"changed less than a minute ago: it has just been refreshed" in done.body
         await trio.sleep(60)
         assert (await world.post("/status/accounts/work/refresh")).status == 200
     world.endpoint.grant("work")
