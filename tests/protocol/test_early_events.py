@@ -81,6 +81,10 @@ def test_events_without_names_are_judged_by_what_they_say(
     assert decision(b"data: " + data + b"\n\n") == expected
 
 
+def test_what_only_looks_like_a_begin_in_the_middle_of_an_error_is_none() -> None:
+    assert decision(b"event: error\ndata: ", START + CONTENT) == (True, ErrorInfo())
+
+
 def test_no_more_than_the_bound_is_held() -> None:
     held = b": " + b"x" * (HELD - 2)
     assert decision(held) == (False, None)

@@ -129,3 +129,14 @@ def test_subscriptions_and_who_is_at_its_threshold_are_known_apart() -> None:
         used={"c": 0.89, "d": 0.9},
     )
     assert (members.closely, members.owners, members.crowded) == ((), (0, 1), (3,))
+
+
+def test_a_snapshot_says_anew_who_is_looked_at_closely() -> None:
+    members = known(account("a"), account("b", 1))
+    off = msgspec.structs.replace(members.states[1], enabled=False)
+    assert with_account(members, off, {**members.accounts, "b": off}, {}).closely == (1,)
+
+
+def test_what_is_no_longer_in_flight_counts_for_nothing() -> None:
+    members = with_load(known(account("b")), "b", {}, {})
+    assert members.candidates[0].in_flight == members.candidates[0].requests_since_start == 0

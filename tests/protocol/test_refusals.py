@@ -144,6 +144,10 @@ def test_of_a_models_name_eighty_characters_are_quoted() -> None:
             "every account is at its limit; the first is back in 5 s",
         ),
         (
+            (standing("a", rest(9, "auth"), rest(4, "rate_limited")),),
+            "the upstream refuses the credential of every account; check them with `supervisor status`",
+        ),
+        (
             (standing("a", rest(9, "auth")), standing("b", rest(5, "auth"))),
             "the upstream refuses the credential of every account; check them with `supervisor status`",
         ),

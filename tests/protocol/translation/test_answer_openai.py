@@ -219,7 +219,14 @@ def test_an_error_in_mid_stream_is_in_openai_s_shape() -> None:
 
 def test_an_error_answer_keeps_its_words() -> None:
     body = b'{"type":"error","error":{"type":"not_found_error","message":"no model"}}'
-    assert json.loads(answer_openai.error_body(body))["error"]["message"] == "no model"
+    assert json.loads(answer_openai.error_body(body)) == {
+        "error": {
+            "message": "no model",
+            "type": "not_found_error",
+            "param": None,
+            "code": "not_found_error",
+        }
+    }
     assert answer_openai.error_body(b"<html>") == b"<html>"
     for theirs in (b'{"error":{"message":"m","param":null}}', b'{"error":"m"}', b"[]"):
         assert answer_openai.error_body(theirs) == theirs
@@ -273,6 +280,13 @@ def test_calls_are_counted_by_themselves_whatever_stands_between_them() -> None:
         {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
         {"tool_calls": [{"index": 0, "function": {"arguments": "[]"}}]},
     ]
+
+
+def test_after_an_error_nothing_more_is_told() -> None:
+    (only,) = told(
+        {"type": "error", "error": {"type": "api_error"}}, begun(0, type="text", text="Hi")
+    )
+    assert "error" in only
 
 
 def test_what_a_block_brings_at_its_begin_is_not_lost() -> None:
