@@ -226,6 +226,35 @@ async def test_a_lease_is_given_back_even_while_the_request_is_being_cancelled(
     assert envelope.message == Release(7, "work")
 
 
+async def test_a_lease_that_finds_no_room_is_given_back_as_soon_as_there_is_some(
+    autojump_clock: object,
+) -> None:
+    """Also while its request is being cancelled."""
+    office = Office()
+    before = 0
+    while office.dispatcher.tell_nowait(Release(100 + before, "other")):
+        before += 1
+    given: list[DispatcherMessage] = []
+
+    async def read() -> None:
+        inbox = office.dispatcher.open_inbox()
+        await trio.sleep(1)
+        while len(given) < before + 1:
+            given.append((await inbox.receive()).message)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await office.desk.release(LEASE)
+        with trio.move_on_after(5) as limit:
+            while len(given) < before + 1:  # noqa: ASYNC110 - virtual time
+                await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert not limit.cancelled_caught
+    assert given[-1] == Release(7, "work")
+
+
 async def test_reports_about_an_account_that_is_gone_go_nowhere_and_hurt_nobody(
     autojump_clock: object,
 ) -> None:

@@ -9,6 +9,7 @@ import trio
 
 from protocol.held_stream import PING
 from protocol.request import RequestHead
+from server.held_stream import HeldStream
 from server.kept_stream import KeptStream
 
 
@@ -116,3 +117,18 @@ async def test_an_error_on_an_opened_stream_becomes_an_event(autojump_clock: obj
     await kept.finish()
     assert client.started == [200]
     assert client.sent[-1].startswith(b"event: error\n")
+
+
+@pytest.mark.parametrize(("coding", "readable"), [(b"gzip", False), (b"Identity", True)])
+async def test_an_answer_in_a_coding_that_the_head_did_not_say_becomes_an_event(
+    coding: bytes, readable: bool, autojump_clock: object
+) -> None:
+    """The head has gone out: whoever read on would read noise."""
+    client = Client()
+    held = HeldStream(client)
+    await held.open([])
+    await held.start(200, [(b"content-encoding", coding)])
+    await held.send(b"event: x\n\n")
+    await held.finish()
+    assert client.sent[1].startswith(b"event: x" if readable else b"event: error\n")
+    assert len(client.sent) == 2
