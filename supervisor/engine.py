@@ -105,6 +105,9 @@ class Supervisor:
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self._stop.wait()
+        # In the same step: who crashes a moment later must not be restarted in a nursery that is over.
+        for group in self._groups.values():
+            group.closing = True
         scope.cancel()
 
     async def _keep(self, group: Group, tasks: trio.Nursery) -> None:

@@ -86,6 +86,7 @@ class SimUpstream(ScriptedUpstream):
         self._renew = renew
         self._wall = wall
         self._attempts: dict[int, int] = {}
+        self._resets: dict[str, int] = {}
 
     def choose(self, seen: SeenRequest) -> Answer:
         """Records the attempt and the answer to it."""
@@ -145,7 +146,7 @@ class SimUpstream(ScriptedUpstream):
         streams = ASKS_FOR_A_STREAM.search(seen.body) is not None
         return [
             ("429 retry-after", self._limited),
-            ("429 window", self._window),
+            ("429 window", lambda: self._window(seen.credential or "")),
             ("429 burst", self._burst),
             ("429 bare", lambda: Answered(rate_limited(), "429 bare")),
             ("5xx", lambda: Answered(server_error(self._random.choice((500, 502, 503))), "5xx")),
@@ -159,9 +160,12 @@ class SimUpstream(ScriptedUpstream):
         seconds = self._random.choice((3, 10, 30, LONGEST_REST))
         return Answered(rate_limited(retry_after=seconds), "429 retry-after", rest=seconds)
 
-    def _window(self) -> Answered:
-        seconds = self._random.choice((20, 60, LONGEST_REST))
-        resets_at = int(self._wall()) + seconds
+    def _window(self, credential: str) -> Answered:
+        seconds, now = self._random.choice((20, 60, LONGEST_REST)), int(self._wall())
+        resets_at = self._resets.get(credential, 0)
+        if resets_at <= now:  # else it is spent already, and has one end
+            resets_at = self._resets[credential] = now + seconds
+        seconds = resets_at - now
         answer = window_spent("5h", resets_at=resets_at, retry_after=seconds)
         return Answered(answer, "429 window", rest=seconds)
 

@@ -11,6 +11,7 @@ from protocol.restart import ROOT_POLICY
 from supervisor.child import ChildSpec, GroupSpec
 from tests.supervisor.actors import (
     AnyContext,
+    Boom,
     Crash,
     Double,
     Log,
@@ -107,6 +108,29 @@ async def test_an_actor_that_shields_itself_is_given_up_and_the_stop_goes_on(
         await trio.sleep(100)
         assert len(nursery.child_tasks) == 1, "only the end of the task ends run()"
         released.set()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_crash_in_the_very_moment_of_a_stop_ends_nothing_else(
+    autojump_clock: MockClock, steps: int
+) -> None:
+    """Between the end of restarts and the first stop of a child there are steps of the scheduler."""
+    for _ in range(20):
+        asked = trio.Event()
+
+        async def crash(context: AnyContext, asked: trio.Event = asked) -> None:
+            context.ready()
+            await asked.wait()
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            raise Boom
+
+        tree = Tree((group(ChildSpec("a", idle), ChildSpec("b", crash)),), ROOT_POLICY)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(tree.supervisor.run)
+            asked.set()
+            tree.supervisor.stop()
+        assert tree.crash_types in ([("b", "Boom")], [])
 
 
 async def test_an_actor_that_lingers_is_waited_for_when_everybody_else_is_stopped(
