@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ from tests.sim.history import (
 ACTOR_FAULTS = frozenset({"crash at await", "crash with message", "kill", "stuck", "crash loop"})
 DRAINING_SECONDS = 60.0
 """Before it gives up a program drains, and nobody says when that begins."""
+
+HEALTHY_SECONDS = 60.0
+LONG_ROW = 8
+"""An actor that was well for a minute begins anew with a tenth of a second of rest, which doubles with
+each further crash: with the eighth it is ten seconds (`architecture.md`)."""
 
 HELD_UP = frozenset({"stuck", "crash loop"})
 SETTLING_SECONDS = 90.0
@@ -185,7 +191,22 @@ class Cases:
         one that was alive but did not move."""
         if self.faulted(HELD_UP, begin - SETTLING_SECONDS, end):
             return True
-        return any(self.crashes(name, begin - 60.0, end) >= 3 for name in self._crashes)
+        return any(
+            self.crashes(name, begin - HEALTHY_SECONDS, end) >= 3
+            or self._rests_long(name, begin, end)
+            for name in self._crashes
+        )
+
+    def _rests_long(self, actor: str, begin: float, end: float) -> bool:
+        """Whether it had crashed so often, and was never healthy for long enough in between, that
+        its rest before the next life is as long as a request waits for it."""
+        row, before = 0, -math.inf
+        for at in self._crashes[actor]:
+            row = row + 1 if at - before < HEALTHY_SECONDS else 1
+            before = at
+            if row >= LONG_ROW and begin - SETTLING_SECONDS <= at <= end:
+                return True
+        return False
 
     def ending(self, number: int, begin: float, end: float) -> bool:
         """Whether that life of the program was on its way out in between."""
