@@ -48,7 +48,10 @@ class AccountActor:
 
     async def run(self, context: Context[AccountMessage, AccountState]) -> None:
         """Until it is removed or the program stops."""
-        state = context.restored or self._begin(self._spec)
+        state = context.restored
+        if state is None:
+            state = self._begin(self._spec)
+            context.publish(state)  # what is left of an earlier program is told once
         await self._dispatcher.tell(AccountChanged(state))
         context.ready()
         owed = False  # the dispatcher has yet to be told

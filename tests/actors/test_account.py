@@ -311,3 +311,17 @@ async def test_a_first_life_begins_as_the_last_program_left_it(autojump_clock: o
         assert [state.quota for state in scene.snapshots()] == [quota]
         await scene.mailbox.ask(Report(reported()), timeout=1)
         assert scene.snapshots()[-1].quota == quota, "an answer that says nothing changes nothing"
+
+
+async def test_what_the_last_program_left_outlives_a_crash_before_anything_happened(
+    autojump_clock: object,
+) -> None:
+    left = [AccountState(SPEC, quota=Quota({"5h": Window(0.5, "allowed", None, 1e9, "restored")}))]
+    scene = Scene()
+    scene.actor = AccountActor(  # the file is asked once: see `Parts.recall`
+        SPEC, scene.dispatcher, lambda: scene.policy, lambda _: left.pop()
+    )
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot):
+        (first,) = scene.snapshots()
+    async with living(scene.actor.run, scene.mailbox, scene.snapshot, incarnation=2):
+        assert scene.snapshots() == [first]
