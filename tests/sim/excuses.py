@@ -12,6 +12,7 @@ NETWORK = frozenset({"refused", "silent host"})
 DISK = frozenset({"disk error", "disk slow"})
 CLOCK = frozenset({"clock jump", "suspend", "stopped"})
 JUMP = frozenset({"clock jump"})
+SLEEP = frozenset({"suspend"})
 PAUSE = frozenset({"stopped"})
 KEYS_FILE = frozenset({"keys file broken"})
 OWNERS = frozenset({"account removal", "disable"})
@@ -55,6 +56,10 @@ def excused(cases: Cases, case: Case) -> bool:
     since = begin - LONGEST_MEMORY
     if cases.faulted(OWNERS | LOGINS | NETWORK, since, end):
         return True
+    if b"lost its login" in case.body and cases.faulted(LOGINS, 0.0, end):
+        return True  # until its owner logs in again
+    if b"refuses the credential" in case.body and cases.faulted(SLEEP, since, end):
+        return True  # tokens expired meanwhile, and after a sleep they are renewed one by one
     return any(
         one.planned is not None
         and one.planned.fault not in OF_THE_REQUEST
