@@ -38,6 +38,20 @@ def with_model(body: bytes, model: str) -> bytes:
     return msgspec.json.encode({**fields, "model": msgspec.Raw(after)})
 
 
+def asking_for_usage(body: bytes) -> bytes:
+    """`body` with `stream_options.include_usage`; the body itself where it is asked for already,
+    where it asks for no stream, or cannot be read. The other values stay byte for byte."""
+    fields = _fields(body)
+    if fields is None or bytes(fields.get("stream", b"")) != b"true":
+        return body
+    given = bytes(fields.get("stream_options", b"null"))
+    options = {} if given == b"null" else read_json(_top_level, given)
+    if options is None or bytes(options.get("include_usage", b"")) == b"true":
+        return body
+    told = {**options, "include_usage": msgspec.Raw(b"true")}
+    return msgspec.json.encode({**fields, "stream_options": told})
+
+
 def without_identity(body: bytes) -> bytes:
     """`body` without what says who the client is: the block in which Claude Code tells Anthropic
     about itself, and the fields that name user, device, session and payer (`wire.md` A6, B4).

@@ -13,6 +13,7 @@ import trio
 from actors.asking import insist
 from actors.mailbox import AskFailed
 from protocol.asked import Asked
+from protocol.body_edit import asking_for_usage
 from protocol.config.model import Provider
 from protocol.destination import Destination
 from protocol.errors import Problem, answer
@@ -42,7 +43,7 @@ from server.provider_attempt import Spoken, converse, failed, unreached
 from server.provider_outcome import judged, resting
 from server.provider_request import same_dialect, translated
 from server.record import Record
-from server.unasked_usage import UnaskedUsage, asking_for_usage
+from server.unasked_usage import UnaskedUsage
 from server.upstream_port import UpstreamFault, UpstreamRequest, UpstreamResponse
 
 

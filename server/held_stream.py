@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 import trio
 
 from protocol.held_stream import HEADERS, PING, PING_SECONDS, error_event
-from protocol.request import RequestHead
 from server.exchange import Exchange
+from server.wrapped_exchange import WrappedExchange
 
 ERROR_BYTES_MAX = 64 * 1024
 """Kept of an answer that becomes an event."""
 
 
-class HeldStream:
+class HeldStream(WrappedExchange):
     """Wraps the client's exchange: an answer's head is swallowed, an error becomes an event."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._status = 200
         self._error = bytearray()
-
-    @property
-    def head(self) -> RequestHead:
-        return self._exchange.head
-
-    def body(self) -> AsyncGenerator[bytes, None]:
-        """The request's body; the relay has read it long ago."""
-        return self._exchange.body()
-
-    async def gone(self) -> None:
-        await self._exchange.gone()
 
     async def open(self, added: list[tuple[bytes, bytes]]) -> None:
         """The client sees a stream from here on; `added` are our own headers."""

@@ -6,37 +6,25 @@ The conversation may come back to Anthropic, which would refuse them; see
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
-from protocol.request import RequestHead
 from protocol.translation.signature_marks import StreamMarks, marked_message
 from server.exchange import Exchange
+from server.wrapped_exchange import WrappedExchange
 
 KEPT_BYTES_MAX = 64 * 1024 * 1024
 """Of an answer that waits for its end; a larger one passes unmarked."""
 
 
-class MarkedExchange:
+class MarkedExchange(WrappedExchange):
     """Wraps the client's exchange for one attempt at `provider`."""
 
     def __init__(self, exchange: Exchange, provider: str) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._provider = provider
         self._marks: StreamMarks | None = None
         self._status = 200
         self._headers: list[tuple[bytes, bytes]] = []
         self._kept = bytearray()
         self.withheld = False
-
-    @property
-    def head(self) -> RequestHead:
-        return self._exchange.head
-
-    def body(self) -> AsyncGenerator[bytes, None]:
-        return self._exchange.body()
-
-    async def gone(self) -> None:
-        await self._exchange.gone()
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """A whole answer waits until it is there: its length is another one then."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from protocol.translation.answer_openai import (
 from protocol.translation.read_openai import read_request
 from server.exchange import Exchange
 from server.provider_request import ANTHROPIC_VERSION
+from server.wrapped_exchange import WrappedExchange
 
 KEEP_ALIVE = b": ping\n\n"
 """A comment: this dialect has no event for it."""
@@ -50,14 +50,14 @@ def wants_usage(body: bytes) -> bool:
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
-class OpenAIFront:
+class OpenAIFront(WrappedExchange):
     """Wraps the exchange of a chat completion; what is sent through it are Anthropic's answers.
 
     `created` in epoch seconds.
     """
 
     def __init__(self, exchange: Exchange, created: int, *, include_usage: bool) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._created = created
         self._head = _as_messages(exchange.head)
         self._scanner = EventScanner(EVENT_BYTES_MAX)
@@ -72,12 +72,6 @@ class OpenAIFront:
     def head(self) -> RequestHead:
         """As a client of Anthropic's would have written it."""
         return self._head
-
-    def body(self) -> AsyncGenerator[bytes, None]:
-        return self._exchange.body()
-
-    async def gone(self) -> None:
-        await self._exchange.gone()
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """A whole answer waits until it is there: its length is another one in this dialect."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -26,6 +25,7 @@ from server.provider_request import (
 )
 from server.record import Record
 from server.upstream_port import UpstreamRequest
+from server.wrapped_exchange import WrappedExchange
 
 Json = dict[str, Any]
 
@@ -67,7 +67,7 @@ async def list_of(foreign: Foreign, provider: Provider) -> tuple[str, ...] | Non
     return None if document is None else tuple(read_page(document))
 
 
-class _Merging:
+class _Merging(WrappedExchange):
     """Collects Anthropic's answer; a good one is merged, any other is the client's as it is.
 
     `created` (epoch seconds) for a caller of OpenAI's kind, None for one of Anthropic's.
@@ -76,7 +76,7 @@ class _Merging:
     def __init__(
         self, exchange: Exchange, config: Config, state: Providers, created: int | None
     ) -> None:
-        self._exchange = exchange
+        super().__init__(exchange)
         self._config = config
         self._state = state
         self._created = created
@@ -93,12 +93,6 @@ class _Merging:
             return head
         version = (b"anthropic-version", ANTHROPIC_VERSION)
         return msgspec.structs.replace(head, headers=(*head.headers, version))
-
-    def body(self) -> AsyncGenerator[bytes, None]:
-        return self._exchange.body()
-
-    async def gone(self) -> None:
-        await self._exchange.gone()
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status, self._headers = status, headers

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from protocol.body_edit import asking_for_usage
 from server.scripted import Answer, ScriptedUpstream, SeenRequest, Send, openai_reply
-from server.unasked_usage import asking_for_usage
 from tests.kit.http_client import MemoryClient, Received
 from tests.kit.memory_keys import OWNER_KEY, MemoryKeys
 from tests.kit.program import program_in_memory
