@@ -154,10 +154,7 @@ class Supervisor:
             self._tasks.cancel_scope.cancel()
 
     async def _stop_in_order(self) -> None:
-        groups = list(self._groups.values())
-        for group in groups:
-            group.closing = True
-        for group in reversed(groups):
+        for group in reversed(list(self._groups.values())):
             await group.close()
 
     async def _finish(self, tasks: trio.Nursery) -> None:
