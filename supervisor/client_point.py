@@ -22,7 +22,7 @@ from protocol.settings import (
 )
 from supervisor import client_lease_file as leases
 from supervisor.client_settings import DISK
-from supervisor.client_state import STATE_FILE, tells_of_a_login
+from supervisor.client_state import has_login
 from supervisor.settings_edit import Untouched, permitted, rewrite, settled, tidy
 from supervisor.settings_files import SettingsDisk
 from supervisor.who_answers import who_answers
@@ -208,16 +208,7 @@ class _Pointing:
         """Whether the client has a credential of its own; what cannot be read counts as one."""
         if found.has_helper or any(name in found.names for name in LOGIN_VARIABLES):
             return True
-        directory = Path(path).parent
-        try:
-            if self._disk.read(str(directory / ".credentials.json")) is not None:
-                return True
-            return any(
-                tells_of_a_login(self._disk.read(str(place)))
-                for place in (directory / STATE_FILE, directory.parent / STATE_FILE)
-            )
-        except OSError:
-            return True
+        return has_login(Path(path).parent, self._disk.read)
 
     def _in_place(self, path: str, record: FileRecord) -> bool:
         try:

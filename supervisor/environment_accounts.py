@@ -14,7 +14,7 @@ import msgspec
 from protocol.config import Account, Config, leaves
 from protocol.config.forms import FORMS
 from protocol.secrets import Secret
-from supervisor.client_state import STATE_FILE, tells_of_a_login
+from supervisor.client_state import has_login
 
 VARIABLES = {
     "ANTHROPIC_API_KEY": ("env-api-key", "api_key"),
@@ -70,19 +70,13 @@ def claude_code_directory(environ: Mapping[str, str]) -> Path:
 
 def claude_code_has_login(environ: Mapping[str, str]) -> bool:
     """Whether Claude Code has a login: in its directory, or by the word of its `.claude.json`."""
-    directory = claude_code_directory(environ)
-    places = [directory] if environ.get("CLAUDE_CONFIG_DIR") else [directory, directory.parent]
-    try:
-        if (directory / ".credentials.json").is_file():
-            return True
-        return any(tells_of_a_login(_content(place / STATE_FILE)) for place in places)
-    except OSError:  # a directory we may not look into is somebody's, so leave it alone
-        return True
+    beside = not environ.get("CLAUDE_CONFIG_DIR")
+    return has_login(claude_code_directory(environ), _content, beside=beside)
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
