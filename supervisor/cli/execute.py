@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -142,9 +141,9 @@ def become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
 def _has_a_login(environment: Mapping[str, str]) -> bool:
     if any(environment.get(name) for name in _CREDENTIALS):
         return True
-    directory = environment.get("CLAUDE_CONFIG_DIR")
-    home = Path(directory) if directory else Path(environment.get("HOME") or Path.home(), ".claude")
-    return (home / ".credentials.json").is_file()
+    from supervisor.environment_accounts import claude_code_has_login
+
+    return claude_code_has_login(environment)
 
 
 def _extend_no_proxy(environment: MutableMapping[str, str], host: str) -> None:

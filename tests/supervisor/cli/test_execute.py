@@ -64,6 +64,12 @@ def test_a_login_of_claude_codes_stays(named: bool, tmp_path: Path) -> None:
     assert "ANTHROPIC_AUTH_TOKEN" not in environment(base)
 
 
+def test_a_login_of_claude_codes_that_no_file_has_stays_too(tmp_path: Path) -> None:
+    base = {"HOME": str(tmp_path)}
+    (tmp_path / ".claude.json").write_text('{"oauthAccount": {"accountUuid": "one"}}')
+    assert "ANTHROPIC_AUTH_TOKEN" not in environment(base)
+
+
 def test_where_the_client_pays_itself_it_gets_no_token_of_ours(tmp_path: Path) -> None:
     base = {"HOME": str(tmp_path)}
     assert "ANTHROPIC_AUTH_TOKEN" not in environment(base, pool=False)
