@@ -19,13 +19,14 @@ from actors.vault import VaultActor
 from protocol import credentials
 from protocol.config import Account, Config
 from protocol.credentials import Known, Subject
-from protocol.login import Content, CredentialsLocked, CredentialsUnusable
+from protocol.login import Content, CredentialsLocked
 from protocol.oauth import OAuthClient
 from protocol.refreshing import Policy
 from server.scripted import Granted, ScriptedLogins
 from server.scripted.token_endpoint import LIFETIME
 from tests.actors.living import living
 from tests.kit.logins import login_file
+from tests.kit.memory_credentials import looked
 
 PATH = Path("/home/shared/.claude/.credentials.json")
 STALE_SECONDS = 60.0
@@ -149,13 +150,7 @@ class ProcessDisk:
         return self.read(path)
 
     async def look_all(self, paths: Iterable[Path]) -> list[Content | Exception | None]:
-        found: list[Content | Exception | None] = []
-        for path in paths:
-            try:
-                found.append(await self.look(path))
-            except (CredentialsUnusable, OSError) as error:
-                found.append(error)
-        return found
+        return [await looked(self.look, path) for path in paths]
 
     async def look_beside(self, path: Path) -> bytes | None:
         return None

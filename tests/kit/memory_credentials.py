@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import trio
@@ -12,6 +12,16 @@ import trio
 from protocol.login import Content, CredentialsLocked, CredentialsUnusable
 
 LOCK_SECONDS = 10.0
+
+
+async def looked(
+    look: Callable[[Path], Awaitable[Content | None]], path: Path
+) -> Content | Exception | None:
+    """One place of `CredentialDisk.look_all`."""
+    try:
+        return await look(path)
+    except (CredentialsUnusable, OSError) as error:
+        return error
 
 
 class MemoryLock:
@@ -53,13 +63,7 @@ class MemoryCredentials:
         return self.read(path)
 
     async def look_all(self, paths: Iterable[Path]) -> list[Content | Exception | None]:
-        found: list[Content | Exception | None] = []
-        for path in paths:
-            try:
-                found.append(await self.look(path))
-            except (CredentialsUnusable, OSError) as error:
-                found.append(error)
-        return found
+        return [await looked(self.look, path) for path in paths]
 
     async def look_beside(self, path: Path) -> bytes | None:
         await self._turn("look_beside")
