@@ -20,7 +20,7 @@ def find_keeper(socket: bool | None) -> ServiceKeeper:
     from supervisor.service.keeping import NoKeeper, keeper_of
 
     try:
-        keeper = keeper_of(os.environ, socket=socket, platform=sys.platform)
+        keeper = keeper_of(os.environ, socket=socket)
     except NoKeeper as reason:
         advice = "start `supervisor run` in another way; see docs/install.md."
         if sys.platform == "win32":

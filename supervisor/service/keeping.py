@@ -94,10 +94,9 @@ class NoKeeper(Exception):
     """There is no service manager that this program knows; the message says what there is instead."""
 
 
-def keeper_of(
-    environ: Mapping[str, str], *, socket: bool | None = None, platform: str = sys.platform
-) -> ServiceKeeper:
+def keeper_of(environ: Mapping[str, str], *, socket: bool | None = None) -> ServiceKeeper:
     """The user's own service manager on this system. Raises NoKeeper."""
+    platform: str = sys.platform  # compared in place, a type checker would skip the other systems
     if platform == "darwin":
         from supervisor.service.launchd import Launchd
 

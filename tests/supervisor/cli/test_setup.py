@@ -203,6 +203,17 @@ def test_the_service_is_installed_and_started(
 
 
 @pytest.mark.usefixtures("systemctl")
+def test_the_service_manager_is_that_of_the_system_whatever_the_module_was_first_loaded_on(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path / "macos", "launchctl", monkeypatch).say(("", 1, "no such domain"))
+    with monkeypatch.context() as macos:
+        macos.setattr("sys.platform", "darwin")
+        assert "no service: launchd agent: no such domain" in invoke("setup", "--yes").output
+    assert f"no service: systemd user unit: {NO_BUS}" in invoke("setup", "--yes").output
+
+
+@pytest.mark.usefixtures("systemctl")
 def test_a_service_that_was_asked_for_and_does_not_start_fails_after_all_else_is_done(
     invoke: Invoke, config: Path
 ) -> None:
