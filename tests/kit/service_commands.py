@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,3 +63,14 @@ def installed(directory: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Fa
     fake = FakeServiceCommand(directory, name)
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
     return fake
+
+
+def on_system(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps services sees another `sys.platform`. Nobody else does: a module that is loaded
+    meanwhile for the first time would be another system's for all tests that follow."""
+    for module in (
+        "supervisor.service.keeping",
+        "supervisor.cli.service",
+        "supervisor.cli.service_place",
+    ):
+        monkeypatch.setattr(f"{module}.sys", SimpleNamespace(platform=platform))

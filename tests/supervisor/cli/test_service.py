@@ -15,6 +15,7 @@ from tests.kit.service_commands import (
     NO_BUS,
     FakeServiceCommand,
     installed,
+    on_system,
 )
 from tests.supervisor.cli.conftest import Invoke
 from tests.supervisor.stub_instance import stub_instance
@@ -229,7 +230,7 @@ def test_without_systemd_it_is_said_what_else_there_is(
 def test_on_windows_a_task_is_printed_and_nothing_is_installed(
     invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.cli.service.sys.platform", "win32")
+    on_system("win32", monkeypatch)
     assert "<Task " in invoke("service", "print").stdout
     ended = invoke("service", "install")
     assert ended.exit_code == 1
@@ -238,7 +239,7 @@ def test_on_windows_a_task_is_printed_and_nothing_is_installed(
 
 @pytest.fixture
 def launchctl(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeServiceCommand:
-    monkeypatch.setattr("supervisor.cli.service.sys.platform", "darwin")
+    on_system("darwin", monkeypatch)
     return installed(tmp_path / "bin", "launchctl", monkeypatch)
 
 

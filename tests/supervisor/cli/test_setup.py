@@ -14,7 +14,14 @@ from protocol.config import Config, decode
 from supervisor.first_config import first_config
 from tests.kit import canaries
 from tests.kit.rounds import rounds
-from tests.kit.service_commands import ACTIVE, INACTIVE, NO_BUS, FakeServiceCommand, installed
+from tests.kit.service_commands import (
+    ACTIVE,
+    INACTIVE,
+    NO_BUS,
+    FakeServiceCommand,
+    installed,
+    on_system,
+)
 from tests.kit.terminal import Terminal
 from tests.supervisor.cli.conftest import Invoke
 from tests.supervisor.stub_instance import stub_instance
@@ -203,12 +210,12 @@ def test_the_service_is_installed_and_started(
 
 
 @pytest.mark.usefixtures("systemctl")
-def test_the_service_manager_is_that_of_the_system_whatever_the_module_was_first_loaded_on(
+def test_the_service_manager_is_that_of_the_system(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(tmp_path / "macos", "launchctl", monkeypatch).say(("", 1, "no such domain"))
     with monkeypatch.context() as macos:
-        macos.setattr("sys.platform", "darwin")
+        on_system("darwin", macos)
         assert "no service: launchd agent: no such domain" in invoke("setup", "--yes").output
     assert f"no service: systemd user unit: {NO_BUS}" in invoke("setup", "--yes").output
 
