@@ -26,8 +26,10 @@ from server.upstream_port import UpstreamFault
 KEEP_ALIVE_IDLE_SECONDS = 60
 KEEP_ALIVE_PROBE_SECONDS = 20
 KEEP_ALIVE_PROBES = 3
+UNACKNOWLEDGED_SECONDS = 60
 """The kernel notices within two minutes that the other machine has gone, also while a stream is
-silent and no timeout of ours would be near."""
+silent and no timeout of ours would be near; and after one that what was sent arrives nowhere, or is
+taken by nobody. Left alone, it would send again for a quarter of an hour."""
 
 OpenTcp = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
@@ -74,6 +76,7 @@ async def open_tcp(host: str, port: int) -> trio.abc.Stream:
         ("TCP_KEEPIDLE", KEEP_ALIVE_IDLE_SECONDS),
         ("TCP_KEEPINTVL", KEEP_ALIVE_PROBE_SECONDS),
         ("TCP_KEEPCNT", KEEP_ALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_SECONDS * 1000),  # Linux alone has it
     ):
         option = getattr(socket, name, None)  # macOS names one of them differently
         level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP

@@ -25,6 +25,7 @@ from server.scripted import Answer, ScriptedUpstream, SeenRequest, rate_limited,
 from server.upstream import DirectUpstream, tls_context
 from server.upstream_port import Limits, UpstreamRequest
 from supervisor import exit_codes, instance, logs
+from supervisor.elapsed_clock import ElapsedClock
 from supervisor.instance import Instance
 from supervisor.listening import address_of, listen
 from supervisor.parts import Parts
@@ -63,7 +64,7 @@ def run() -> int:
     """Serves until Ctrl-C; gives back the exit code."""
     logs.configure("warning")
     with tempfile.TemporaryDirectory(prefix="llm-supervisor-demo-") as directory:
-        return trio.run(_main, Path(directory))
+        return trio.run(_main, Path(directory), clock=ElapsedClock())
 
 
 async def _main(state: Path) -> int:

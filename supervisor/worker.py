@@ -34,6 +34,7 @@ from supervisor.cannot_serve import CannotServe, open_port
 from supervisor.certificate_pair import Pair, server_pair
 from supervisor.client_side import ClientSide, adopted_upstream, with_upstream
 from supervisor.configuration import Loaded
+from supervisor.elapsed_clock import ElapsedClock
 from supervisor.engine import GaveUp
 from supervisor.guard import Guard
 from supervisor.instance import Instance, InstanceLock, StateDirectoryUnusable
@@ -114,7 +115,7 @@ def serve(
         except ConfigInvalid as invalid:
             raise CannotServe(exit_codes.CONFIGURATION, str(invalid)) from invalid
         worker.parts.connections_limit = descriptors.connections_max(limit)
-        return trio.run(worker.main)
+        return trio.run(worker.main, clock=ElapsedClock())
 
 
 class Worker:

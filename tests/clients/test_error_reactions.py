@@ -95,6 +95,11 @@ BY_DESIGN = {
 }
 
 
+ASKED_SINCE = {"e400_max_tokens": 8}
+"""By recording, how often the client asks now, where it has changed since. 2.1.330 lowers `max_tokens`
+to what the upstream says it takes, before it goes on as it did."""
+
+
 class Runs:
     """The same case, as often as needed, each time with a home and an upstream of its own."""
 
@@ -168,7 +173,7 @@ async def test_the_client_reacts_to_us_as_to_the_upstream_alone(
 
 def check_it_is_what_was_recorded(direct: Reaction, case: Case) -> None:
     """Else the client has changed since, and the recordings want to be made again."""
-    recorded = case.fixture["exchanges_total"]
+    recorded = ASKED_SINCE.get(case.name, case.fixture["exchanges_total"])
     ended_well = case.recorded_answers()[-1].status == 200
     cut_short = bool(direct.retries) and not ended_well
     assert len(direct.asked) == (min(recorded, 1 + case.retries) if cut_short else recorded)

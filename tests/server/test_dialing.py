@@ -263,6 +263,8 @@ async def test_the_kernel_watches_a_silent_connection() -> None:
     assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     if hasattr(socket, "TCP_KEEPIDLE"):
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
     stream.close()
     await listening[0].aclose()
 

@@ -46,6 +46,8 @@ GROWTH_BYTES_MAX = 8 * 2**20
 DESCRIPTORS_MORE_MAX = 2
 """At the end, when it is quiet, beside the kept connections to the upstream."""
 QUIET_SECONDS = 8.0
+BACK_SECONDS = 10.0
+"""Who is away for longer in the end does not come back."""
 TOLD_CHARACTERS = 20_000
 """Of what the program said, when the soak itself breaks off."""
 
@@ -148,7 +150,7 @@ class Run:
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
         await trio.sleep(QUIET_SECONDS)
-        status = await self._process.status()
+        status = await self._settled()
         problems = [lost for client in clients for lost in client.lost]
         if status["worker_pid"] != before["worker_pid"]:
             return [*problems, "the worker was replaced"]
@@ -156,6 +158,15 @@ class Run:
         left = worker.num_fds() - kept - descriptors
         self._tell(outcomes, status, left, kept)
         return problems + self._judged(status, left, seconds)
+
+    async def _settled(self) -> dict[str, Any]:
+        """With everybody back: crashes go on while nobody asks, so somebody may be away just now."""
+        status = await self._process.status()
+        with trio.move_on_after(BACK_SECONDS):
+            while any(actor["state"] != "running" for actor in status["actors"]):
+                await trio.sleep(0.1)
+                status = await self._process.status()
+        return status
 
     async def _sample(self, worker: psutil.Process, began: float) -> None:
         await trio.sleep(WARM_SECONDS)
