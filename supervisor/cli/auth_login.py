@@ -15,6 +15,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
+from supervisor.cli.exclusive import exclude_each_other
 from supervisor.cli.failure import Failure
 from supervisor.cli.known_names import account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
@@ -154,6 +155,8 @@ def login(name: str, pkce: bool, console: bool) -> None:
     the state directory; that login is then the account's alone. With --pkce the login is the
     OAuth 2.0 code flow with PKCE, against the endpoints that [oauth] names.
     """
+    if pkce and console:
+        raise exclude_each_other("--pkce", "--console")
     _check_name(name)
     if pkce:
         _pkce(name)
