@@ -6,8 +6,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli import running
-from supervisor.cli.client import lease_file, tell
-from supervisor.cli.failure import Failure
+from supervisor.cli.client import lease_file, tell, unreadable
 from supervisor.cli.manual import STATE_VARIABLE, Documented, Manual
 
 _MANUAL = Manual(
@@ -52,7 +51,7 @@ def repair(if_dead: bool) -> None:
     try:
         lease = client_settings.read_lease(directory)
     except (LeaseUnreadable, OSError) as error:
-        raise Failure(exit_codes.FAILED, str(error)) from error
+        raise unreadable(error) from error
     if lease is not None and not client_settings.gone(lease.holder):
         if if_dead:
             return
