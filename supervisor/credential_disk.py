@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 import trio
 
 from protocol.login import Content, CredentialsLocked, CredentialsUnusable
+from supervisor import keychain as machines_keychain
 from supervisor.client_lock import ClientLock, locked_client
 from supervisor.file_lock import try_lock
 from supervisor.files import PRIVATE_FILE, keep_aside, make_private_directory, replace_file
@@ -130,4 +130,4 @@ def _beside(path: Path) -> bytes | None:
 
 def of_this_machine(rng: random.Random) -> RealCredentialDisk:
     """With the keychain where there is one."""
-    return RealCredentialDisk(rng, keychain=Keychain() if sys.platform == "darwin" else None)
+    return RealCredentialDisk(rng, keychain=machines_keychain.of_this_machine())

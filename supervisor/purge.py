@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from supervisor import configuration
+from protocol.login import CredentialsUnusable
+from supervisor import configuration, own_logins
 from supervisor.service.description import environment_file
 
 OURS = (
     "accounts.json*", "client.json*", "client.key", "client.lock", "instance.json*",
     "instance.lock", "keys.json*", "logins.json*", "quota.json*", "service.log",
 )  # fmt: skip
-LOCKS = (".accounts.json.lock", ".keys.json.lock", ".logins.json.lock")
+LOCKS = (".accounts.json.lock", ".keys.json.lock", ".logins.json.lock", ".renewing-*.lock")
 """Last, because whoever waits for one would lock a file without a name."""
 LOGS = ("requests-*.jsonl*", "debug-*.jsonl*")
 
@@ -39,7 +40,15 @@ def purge(
         except OSError as error:
             kept.append((path, error.strerror or type(error).__name__))
     own_config = configuration.default_file().parent
-    for directory in (logs, state_directory, own_config):
+    for directory in own_logins.directories(state_directory / own_logins.NAME):
+        try:
+            own_logins.forget(directory)
+            removed.append(directory)
+        except CredentialsUnusable as reason:
+            kept.append((directory, str(reason)))
+        except OSError as error:
+            kept.append((directory, error.strerror or type(error).__name__))
+    for directory in (logs, state_directory / own_logins.NAME, state_directory, own_config):
         if directory.is_dir() and not any(directory.iterdir()):
             os.rmdir(directory)  # noqa: PTH106 - says what it does: only an empty one
             removed.append(directory)

@@ -102,7 +102,9 @@ def unknown(name: str) -> Failure:
 
 def logins_directory() -> Path:
     """In it, by account, Claude Code's configuration directories that `auth login` makes."""
-    return running.state_directory() / "logins"
+    from supervisor.own_logins import NAME
+
+    return running.state_directory() / NAME
 
 
 def runs() -> running.RunningInstance | None:
