@@ -9,7 +9,7 @@ import msgspec
 from protocol.account import Reported, Used
 from protocol.accounts import AccountSpec, AccountState, Credential
 from protocol.config import Config, ConfigError
-from protocol.credentials import Subject
+from protocol.credentials import Source, Subject
 from protocol.debug_line import DebugLine
 from protocol.dispatch import (
     AccountChanged,
@@ -96,6 +96,12 @@ class Look(Question[None], frozen=True):
     """Answered when every credential file was looked at, and what is new in them has taken effect."""
 
 
+class LookAt(Question[Subject | None], frozen=True):
+    """The same; answered with this login as it is then."""
+
+    source: Source
+
+
 class Exchange(Question[Outcome], frozen=True):
     """Renew this login, if it still is what `subject` says."""
 
@@ -116,7 +122,7 @@ class SetStored(Question[str], frozen=True):
     enabled: bool
 
 
-VaultMessage = Look | Exchange | DeclareDead | SetStored
+VaultMessage = Look | LookAt | Exchange | DeclareDead | SetStored
 
 # --- refresh
 
@@ -234,6 +240,7 @@ __all__ = [
     "JournalMessage",
     "LoginsKnown",
     "Look",
+    "LookAt",
     "Probed",
     "PublishYourself",
     "Recent",

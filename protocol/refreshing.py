@@ -240,6 +240,16 @@ def asked(
     return "no"
 
 
+def worth_a_look(state: Refreshing, name: str, clocks: Clocks, *, forced: bool) -> bool:
+    """Whether somebody else may have renewed the login since its file was read, where `asked` says
+    `no`: it is his to renew, and its token has expired or (`forced`) was refused."""
+    entry = state.entries.get(name)
+    if entry is None or entry.subject.source.follow == "never":
+        return False
+    expires_at = entry.subject.expires_at
+    return forced or (expires_at is not None and expires_at <= clocks.wall)
+
+
 def held_back(subject: Subject, wall: float) -> str:
     """Why a login is not renewed, not even by hand; "" when nothing stands against it."""
     if subject.needs_login:
