@@ -131,12 +131,14 @@ class Renew(Question[Credential | None], frozen=True):
     """Somebody needs the token of an account's login to be good; answered with the one there is
     then, whatever came of it. None: there is none.
 
-    `held` is the one that he has. `forced`: it is not good, whatever its date says.
+    `held` is the one that he has. `forced`: it is not good, whatever its date says. `by_hand`: a
+    person asks for another.
     """
 
     name: str
     held: Secret | None = None
     forced: bool = False
+    by_hand: bool = False
 
 
 class LoginsKnown(msgspec.Struct, frozen=True):

@@ -104,6 +104,7 @@ class RefreshActor:
             self._policy(),
             self._clocks(),
             forced=message.forced,
+            by_hand=message.by_hand,
         )
         if decision == "no" and machine.worth_a_look(
             self._state, message.name, self._clocks(), forced=message.forced
