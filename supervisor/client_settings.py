@@ -108,9 +108,9 @@ def gone(holder: Holder) -> bool:
 
 
 def _guarded(state_directory: Path, act: Callable[[], Restored]) -> Restored:
-    if not (state_directory / leases.LEASE_FILE).exists():
-        return Restored()
     try:
+        if not leases.is_there(state_directory):
+            return Restored()
         with leases.lock(state_directory):
             return act()
     except LeaseUnreadable as reason:

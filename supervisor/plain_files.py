@@ -73,6 +73,8 @@ def trouble(path: str, error: OSError, could_not: str = "be read") -> Trouble:
     if number == errno.ELOOP:
         what = f"{path} cannot {could_not}: its symbolic links lead in a circle"
         return Trouble(what, "remove the link")
+    if number == errno.EEXIST:
+        return Trouble(f"{path} is not a directory", "move it away")
     if number == errno.ENOTDIR:
         place = next((one for one in Path(path).parents if os.path.lexists(one)), Path(path).parent)
         return Trouble(f"{path} cannot {could_not}: {place} is not a directory", "move that away")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -29,8 +30,12 @@ def purge(
     kept: list[tuple[Path, str]] = []
     logs = state_directory / "logs"
     config = configuration.find_file(None, environ)
-    files = [*_matching(logs, LOGS), *_matching(state_directory, OURS)]
-    files += _matching(state_directory, LOCKS)
+    files: list[Path] = []
+    for directory, patterns in ((logs, LOGS), (state_directory, OURS + LOCKS)):
+        try:
+            files += _matching(directory, patterns)
+        except OSError as error:
+            kept.append((directory, error.strerror or type(error).__name__))
     files += [config] if config is not None and config.exists() else []
     files += [path for path in (environment_file(),) if path.exists()]
     for path in files:
@@ -49,15 +54,16 @@ def purge(
         except OSError as error:
             kept.append((directory, error.strerror or type(error).__name__))
     for directory in (logs, state_directory / own_logins.NAME, state_directory, own_config):
-        if directory.is_dir() and not any(directory.iterdir()):
+        with contextlib.suppress(OSError):  # not empty, not there, or not ours: it stays
             os.rmdir(directory)  # noqa: PTH106 - says what it does: only an empty one
             removed.append(directory)
     return removed, kept
 
 
-def _matching(directory: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    if not directory.is_dir():
-        return
-    for path in sorted(directory.iterdir()):
-        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in patterns):
-            yield path
+def _matching(directory: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """In the order of the patterns. Raises OSError."""
+    try:
+        there = sorted(path for path in directory.iterdir() if path.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for one in patterns for path in there if fnmatchcase(path.name, one)]

@@ -271,21 +271,10 @@ def refresh(name: str) -> None:
     """
     instance = auth_place.runs()
     if instance is not None:
-        _refresh_there(instance, name)
+        auth_place.act(instance, name, "refresh")
     else:
         _refresh_here(name)
     click.echo(f"the tokens of account {name} are renewed")
-
-
-def _refresh_there(instance: running.RunningInstance, name: str) -> None:
-    from supervisor.instance_client import NothingAnswers, Refused
-
-    try:
-        instance.post(f"/status/accounts/{name}/refresh")
-    except Refused as refusal:
-        raise Failure(exit_codes.FAILED, refusal.message) from refusal
-    except NothingAnswers as error:
-        raise running.unanswered(error) from error
 
 
 def _refresh_here(name: str) -> None:

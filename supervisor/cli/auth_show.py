@@ -47,8 +47,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_as_json(account) for account in accounts], indent=2))
     elif not accounts and not problems:
-        click.echo("there are no accounts; the client's own credential is passed through")
-        click.echo("add one with `supervisor auth add NAME` or `supervisor auth import`.", err=True)
+        _say_that_there_are_none()
     elif accounts:
         _table(accounts)
     for problem in problems:
@@ -88,6 +87,8 @@ def status(name: str | None, as_json: bool) -> None:
             raise auth_place.unknown(name)
     if as_json:
         click.echo(json.dumps([_as_json(account) for account in accounts], indent=2))
+    elif not accounts and not problems:
+        _say_that_there_are_none()
     else:
         for account in accounts:
             click.echo(_sentence(account))
@@ -116,6 +117,11 @@ def _accounts() -> tuple[list[Shown], tuple[str, ...]]:
         return found, problems
     more = [account.shown() for account in told.values()]
     return [*found, *more], (*problems, _STILL_IN_FORCE)
+
+
+def _say_that_there_are_none() -> None:
+    click.echo("there are no accounts; the client's own credential is passed through")
+    click.echo("add one with `supervisor auth add NAME` or `supervisor auth import`.", err=True)
 
 
 def _with_word(account: Shown, told: SeenAccount | None) -> Shown:

@@ -144,12 +144,7 @@ def _switch(name: str, *, enabled: bool) -> None:
     instance = auth_place.runs()
     if instance is None:
         raise auth_place.unknown(name)
-    from supervisor.instance_client import Refused
-
-    try:
-        instance.post(f"/status/accounts/{name}/{word.removesuffix('d')}")
-    except Refused as refusal:
-        raise Failure(exit_codes.FAILED, refusal.message) from refusal
+    auth_place.act(instance, name, word.removesuffix("d"))
     click.echo(f"account {name} is {word} until the next start")
     click.echo("to keep it so, set `enabled` in the configuration.", err=True)
 

@@ -38,7 +38,13 @@ def repair(if_dead: bool) -> None:
     Idempotent, and quick where there is nothing to do. An instance that still answers is left
     alone; with --if-dead also one whose process is there but does not answer.
     """
-    if not lease_file().exists():  # before anything is imported: a hook runs this each time
+    try:
+        there = bool(lease_file().stat())  # before anything is imported: a hook runs this each time
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:
+        raise unreadable(error) from error
+    if not there:
         if not if_dead:
             click.echo("nothing to repair")
         return

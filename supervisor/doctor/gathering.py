@@ -108,8 +108,11 @@ def _status(found: RunningInstance | None) -> Mapping[str, Any]:
         return {}
     if not isinstance(status, dict):
         return {}
-    for file in (status.get("client") or {}).get("files", ()):
-        file["file"] = os.path.realpath(file["file"])  # as the others here
+    try:
+        for file in (status.get("client") or {}).get("files", ()):
+            file["file"] = os.path.realpath(file["file"])  # as the others here
+    except (AttributeError, TypeError, KeyError, ValueError):
+        return {}  # of another program, or another version of this one
     return status
 
 

@@ -97,7 +97,8 @@ def shown_models(found: RunningInstance | None) -> tuple[str, ...]:
     except (NothingAnswers, Refused):
         return ()
     models = answer.get("models") if isinstance(answer, dict) else None
-    names = [str(model.get("id")) for model in models or () if isinstance(model, dict)]
+    listed = models if isinstance(models, list) else ()
+    names = [str(model.get("id")) for model in listed if isinstance(model, dict)]
     return tuple(name for name in names if any(word in name.lower() for word in picker.SHOWN))
 
 
