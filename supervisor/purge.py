@@ -57,7 +57,7 @@ def purge(
         with contextlib.suppress(OSError):  # not empty, not there, or not ours: it stays
             os.rmdir(directory)  # noqa: PTH106 - says what it does: only an empty one
             removed.append(directory)
-    return removed, kept
+    return removed, [(path, reason) for path, reason in kept if path not in removed]
 
 
 def _matching(directory: Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -228,6 +228,27 @@ def test_only_files_are_logs(tmp_path: Path) -> None:
     assert log_files(tmp_path, "requests") == [tmp_path / "requests-2026-11-22.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("prepare", "up"),
+    [
+        (a_file_for_the_state_directory, 0),
+        (a_loop_for_the_state_directory, 0),
+        (lambda state: put(state.parent, b""), 1),
+        (lambda state: put(state.parent.parent, b""), 2),
+    ],
+)
+def test_a_start_says_what_stands_where_the_state_should_be(
+    invoke: Invoke, state_dir: Path, prepare: Callable[[Path], None], up: int
+) -> None:
+    prepare(state_dir)
+    told = f"{[state_dir, *state_dir.parents][up]} is not a directory"
+    done = invoke("run", "--no-client", "--port", "0")
+    looks_right(done)
+    assert done.exit_code == exit_codes.PERMISSION
+    assert f"cannot use the state directory {state_dir}: {told}" in done.stderr
+    assert "set SUPERVISOR_STATE_DIR" in done.stderr
+
+
 def test_the_status_of_no_accounts_is_said(invoke: Invoke) -> None:
     done = invoke("auth", "status")
     assert (done.exit_code, "there are no accounts" in done.stdout) == (0, True)
