@@ -9,7 +9,7 @@ import msgspec
 from protocol.account import Reported, Used
 from protocol.accounts import AccountSpec, AccountState, Credential
 from protocol.config import Config, ConfigError
-from protocol.credentials import Subject
+from protocol.credentials import Source, Subject
 from protocol.debug_line import DebugLine
 from protocol.dispatch import (
     AccountChanged,
@@ -96,6 +96,12 @@ class Look(Question[None], frozen=True):
     """Answered when every credential file was looked at, and what is new in them has taken effect."""
 
 
+class LookAt(Question[Subject | None], frozen=True):
+    """The same; answered with this login as it is then."""
+
+    source: Source
+
+
 class Exchange(Question[Outcome], frozen=True):
     """Renew this login, if it still is what `subject` says."""
 
@@ -116,7 +122,7 @@ class SetStored(Question[str], frozen=True):
     enabled: bool
 
 
-VaultMessage = Look | Exchange | DeclareDead | SetStored
+VaultMessage = Look | LookAt | Exchange | DeclareDead | SetStored
 
 # --- refresh
 
@@ -125,12 +131,14 @@ class Renew(Question[Credential | None], frozen=True):
     """Somebody needs the token of an account's login to be good; answered with the one there is
     then, whatever came of it. None: there is none.
 
-    `held` is the one that he has. `forced`: it is not good, whatever its date says.
+    `held` is the one that he has. `forced`: it is not good, whatever its date says. `by_hand`: a
+    person asks for another.
     """
 
     name: str
     held: Secret | None = None
     forced: bool = False
+    by_hand: bool = False
 
 
 class LoginsKnown(msgspec.Struct, frozen=True):
@@ -234,6 +242,7 @@ __all__ = [
     "JournalMessage",
     "LoginsKnown",
     "Look",
+    "LookAt",
     "Probed",
     "PublishYourself",
     "Recent",

@@ -17,6 +17,7 @@ from actors.messages import (
     DeclareDead,
     Exchange,
     LoginsKnown,
+    LookAt,
     RefreshMessage,
     VaultMessage,
 )
@@ -33,6 +34,8 @@ LOCK_AND_WRITE_SECONDS = 60.0
 """On top of the request's own time, and again for its second try: locks are waited for."""
 
 DECLARE_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+"""A request waits for it, with a token that it could as well send."""
 
 
 class RefreshActor:
@@ -59,6 +62,7 @@ class RefreshActor:
         """Until the program stops."""
         self._context = context
         self._waiting: dict[str, list[Reply[Credential | None]]] = {}
+        self._looking: dict[str, list[Reply[Credential | None]]] = {}
         restored = context.restored or Refreshing()
         # What was under way is so no longer; whoever waited has been told, and asks again.
         self._state = machine.at_rest(restored)
@@ -100,13 +104,38 @@ class RefreshActor:
             self._policy(),
             self._clocks(),
             forced=message.forced,
+            by_hand=message.by_hand,
         )
+        if decision == "no" and machine.worth_a_look(
+            self._state, message.name, self._clocks(), forced=message.forced
+        ):
+            self._look_first(message.name, reply, nursery)
+            return
         if decision not in ("begin", "join"):
             reply.send(self._credential(message.name))
             return
         self._waiting.setdefault(message.name, []).append(reply)
         if decision == "begin":
             self._begin(message.name, nursery)
+
+    def _look_first(
+        self, name: str, reply: Reply[Credential | None], nursery: trio.Nursery
+    ) -> None:
+        """The vault looks once a second; whoever is about to send a token that is no good does not
+        wait for that."""
+        waiting = self._looking.setdefault(name, [])
+        waiting.append(reply)
+        if len(waiting) == 1:
+            nursery.start_soon(self._look_at, name, self._state.entries[name].subject)
+
+    async def _look_at(self, name: str, known: Subject) -> None:
+        try:
+            found = await insist(self._vault, LookAt(known.source), timeout=LOOK_SECONDS)
+        except AskFailed:
+            found = None  # the token there is will have to do
+        credential = self._credential(name) if found is None else found.credential
+        for reply in self._looking.pop(name):
+            reply.send(credential)
 
     def _learn(self, message: LoginsKnown) -> None:
         state = machine.learned(self._state, message.subjects, self._clocks(), self._draw)

@@ -23,6 +23,7 @@ from actors.messages import (
     DeclareDead,
     Exchange,
     Look,
+    LookAt,
     SetStored,
     VaultMessage,
 )
@@ -96,6 +97,10 @@ class VaultActor:
             case Look():
                 await self._look()
                 envelope.reply_to(message).send(None)
+            case LookAt():
+                await self._look()
+                found = subject(self._state.known, message.source)
+                envelope.reply_to(message).send(found)
             case Exchange():
                 envelope.reply_to(message).send(await self._exchange(message.subject))
             case DeclareDead():

@@ -116,8 +116,8 @@ def decode(content: bytes) -> Lease:
         return _lease(document)
     except LeaseUnreadable:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise LeaseUnreadable(f"it is damaged ({type(error).__name__})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise LeaseUnreadable("it is damaged") from None
 
 
 def _lease(document: dict[str, Any]) -> Lease:

@@ -215,11 +215,13 @@ def asked(
     clocks: Clocks,
     *,
     forced: bool,
+    by_hand: bool = False,
 ) -> Decision:
     """What to do for somebody who needs the login's token to be good.
 
     `held` is the token that he has; another one is there already: that is `current`. `forced`: he
-    knows that it is not good (a 401), or wants a new one whatever its date says.
+    knows that it is not good (a 401). `by_hand`: a person wants a new one, whatever its date says and
+    however new it is; nothing is waited for then.
     """
     entry = state.entries.get(name)
     if entry is None:
@@ -229,6 +231,8 @@ def asked(
         return "current"
     if entry.in_flight:
         return "join"
+    if by_hand and subject.renewable:
+        return "begin"
     if not subject.renewable or entry.not_before > clocks.monotonic:
         return "no"
     if subject.source.follow == "auto":
@@ -240,7 +244,17 @@ def asked(
     return "no"
 
 
-def held_back(subject: Subject, wall: float) -> str:
+def worth_a_look(state: Refreshing, name: str, clocks: Clocks, *, forced: bool) -> bool:
+    """Whether somebody else may have renewed the login since its file was read, where `asked` says
+    `no`: it is his to renew, and its token has expired or (`forced`) was refused."""
+    entry = state.entries.get(name)
+    if entry is None or entry.subject.source.follow == "never":
+        return False
+    expires_at = entry.subject.expires_at
+    return forced or (expires_at is not None and expires_at <= clocks.wall)
+
+
+def held_back(subject: Subject) -> str:
     """Why a login is not renewed, not even by hand; "" when nothing stands against it."""
     if subject.needs_login:
         return "it needs a login"
@@ -248,8 +262,6 @@ def held_back(subject: Subject, wall: float) -> str:
         return 'Claude Code alone may renew it (follow = "always")'
     if not subject.digest:
         return "it has no refresh token"
-    if subject.source.follow == "auto" and subject.changed_at + UNCHANGED_SECONDS > wall:
-        return "its file was changed less than a minute ago: it has just been refreshed"
     return ""
 
 

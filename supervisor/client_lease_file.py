@@ -22,6 +22,15 @@ other program's, and a stopped process must not keep a client at a dead port."""
 _LOOK_SECONDS = 0.005
 
 
+def is_there(state_directory: Path) -> bool:
+    """Whether there is a lease at all. Raises OSError where that cannot be told."""
+    try:
+        os.stat(state_directory / LEASE_FILE)  # noqa: PTH116 - `exists` may hide what went wrong
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def load(disk: SettingsDisk, state_directory: Path) -> Lease | None:
     """The lease; None where there is none. Raises LeaseUnreadable and OSError."""
     content = disk.read(str(state_directory / LEASE_FILE))

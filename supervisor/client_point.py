@@ -23,6 +23,7 @@ from protocol.settings import (
 from supervisor import client_lease_file as leases
 from supervisor.client_settings import DISK
 from supervisor.client_state import has_login
+from supervisor.plain_files import trouble
 from supervisor.settings_edit import Untouched, permitted, rewrite, settled, tidy
 from supervisor.settings_files import SettingsDisk
 from supervisor.who_answers import who_answers
@@ -84,9 +85,9 @@ def point_clients(
         with leases.lock(state_directory):
             return _Pointing(state_directory, wanted, holder, disk, answers).run()
     except (LeaseUnreadable, OSError) as error:
-        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        words = str(error)
         if isinstance(error, OSError):
-            words = f"{state_directory / leases.LEASE_FILE} cannot be written: {words}"
+            words = str(trouble(str(state_directory / leases.LEASE_FILE), error, "be used"))
         return Outcome(tuple(FileOutcome(path, "stood back", words) for path in wanted.files))
 
 
@@ -150,11 +151,12 @@ class _Pointing:
         for record in self._lease.files:
             if record.path not in files.values():
                 self._let_go(record)
-        outcomes = tuple(self._one(real) for real in dict.fromkeys(files.values()))
+        named = {real: str(Path(path).expanduser()) for path, real in files.items()}
+        outcomes = tuple(self._one(real, path) for real, path in named.items())
         self._store()
         return Outcome(outcomes, tuple(self._messages))
 
-    def _one(self, path: str) -> FileOutcome:
+    def _one(self, path: str, named: str) -> FileOutcome:
         old = self._lease.file(path)
         exact: list[FileRecord] = []
         reasons: list[str] = []
@@ -169,7 +171,7 @@ class _Pointing:
             return made.content
 
         try:
-            permitted(self._disk, path)
+            permitted(self._disk, path, named)
             rewrite(self._disk, path, self._tag, transform)
         except (Untouched, OSError) as reason:
             if not (exact and self._in_place(path, exact[0])):

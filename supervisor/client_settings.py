@@ -26,7 +26,8 @@ from protocol.settings import (
     release,
 )
 from supervisor import client_lease_file as leases
-from supervisor.settings_edit import Untouched, rewrite, settled, tidy
+from supervisor.plain_files import dangles, trouble
+from supervisor.settings_edit import Untouched, no_directory, rewrite, settled, tidy
 from supervisor.settings_files import SettingsDisk
 
 DISK = SettingsDisk()
@@ -107,16 +108,16 @@ def gone(holder: Holder) -> bool:
 
 
 def _guarded(state_directory: Path, act: Callable[[], Restored]) -> Restored:
-    if not (state_directory / leases.LEASE_FILE).exists():
-        return Restored()
     try:
+        if not leases.is_there(state_directory):
+            return Restored()
         with leases.lock(state_directory):
             return act()
     except LeaseUnreadable as reason:
         return Restored((str(reason),), left=True)
     except OSError as error:
-        what = f"the client's settings are not put back: {error.strerror or error}"
-        return Restored((f"{what} ({state_directory / leases.LEASE_FILE})",), left=True)
+        found = trouble(str(state_directory / leases.LEASE_FILE), error, "be used")
+        return Restored((f"the client's settings are not put back: {found}",), left=True)
 
 
 class _Release:
@@ -301,7 +302,7 @@ def _taken(disk: SettingsDisk, record: FileRecord) -> str:
 
 class Shown(NamedTuple):
     """One settings file as it is now. `url`: where it points, "" for nowhere. `keys`: those of ours
-    that are in it. `problem`: why it cannot be read."""
+    that are in it. `problem`: why it cannot be read, `advice`: what to do then."""
 
     path: str
     url: str = ""
@@ -309,22 +310,21 @@ class Shown(NamedTuple):
     problem: str = ""
     exists: bool = True
     has_token: bool = False
+    advice: str = ""
 
 
 def show(
     state_directory: Path, files: tuple[str, ...], *, disk: SettingsDisk = DISK
 ) -> tuple[Shown, ...]:
-    """The files, and what of us is in them. Raises LeaseUnreadable."""
-    try:
-        lease = leases.load(disk, state_directory)
-    except OSError:
-        lease = None
-    paths = [disk.resolve(path) for path in files]
-    paths += [record.path for record in lease.files] if lease else []
-    return tuple(_shown(disk, path, lease) for path in dict.fromkeys(paths))
+    """The files, and what of us is in them. Raises LeaseUnreadable and OSError, of the lease."""
+    lease = leases.load(disk, state_directory)
+    paths = {disk.resolve(path): str(Path(path).expanduser()) for path in files}
+    for record in lease.files if lease else ():
+        paths.setdefault(record.path, record.path)
+    return tuple(_shown(disk, path, named, lease) for path, named in paths.items())
 
 
-def _shown(disk: SettingsDisk, path: str, lease: Lease | None) -> Shown:
+def _shown(disk: SettingsDisk, path: str, named: str, lease: Lease | None) -> Shown:
     record = lease.file(path) if lease else None
     try:
         content = disk.read(path)
@@ -332,7 +332,11 @@ def _shown(disk: SettingsDisk, path: str, lease: Lease | None) -> Shown:
         ours = tuple(key.name for key in record.keys) if record and bare != content else ()
         url = base_url(content) or ""
     except NotEditable as reason:
-        return Shown(path, problem=f"{path} {reason}")
+        return Shown(path, problem=f"{named} {reason}", advice="repair the file (it is JSON)")
     except OSError as error:
-        return Shown(path, problem=f"{path} cannot be read: {error.strerror or error}")
+        found = trouble(named, error)
+        return Shown(path, problem=found.what, advice=found.advice)
+    if content is None and dangles(named) and not disk.has_directory(path):
+        found = no_directory(path, named)
+        return Shown(path, problem=found.what, advice=found.advice)
     return Shown(path, url, ours, exists=content is not None, has_token=AUTH_TOKEN in ours)

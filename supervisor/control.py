@@ -160,13 +160,12 @@ class Control:
         logins = self._parts.logins
         seconds = 2 * logins.policy().timeout + ASK_SECONDS
         before = (await self._pool()).accounts[name].spec.credential
-        after = await self._ask(logins.refresh, Renew(name, forced=True), seconds)
+        after = await self._ask(logins.refresh, Renew(name, by_hand=True), seconds)
         if after is None or (before is not None and after.secret == before.secret):
-            wall = self._parts.wall_clock()
-            said = (held_back(one, wall) for one in logins.subjects() if one.name == name)
+            said = (held_back(one) for one in logins.subjects() if one.name == name)
             why = next(said, "") or (
-                "they are new, or the token endpoint gave none a moment ago (the log says which); "
-                "ask again in half a minute"
+                "the token endpoint gave none, or another process holds the login's lock; the log says "
+                "more"
             )
             message = f"the tokens of account {name!r} were not renewed: {why}"
             raise NotPossible(Problem(409, message))

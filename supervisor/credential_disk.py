@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 import trio
 
 from protocol.login import Content, CredentialsLocked, CredentialsUnusable
+from supervisor import keychain as machines_keychain
 from supervisor.client_lock import ClientLock, locked_client
 from supervisor.file_lock import try_lock
 from supervisor.files import PRIVATE_FILE, keep_aside, make_private_directory, replace_file
 from supervisor.keychain import Keychain
+from supervisor.plain_files import read_plain
 from supervisor.private_files import LOCK_SECONDS, lock_of, read_private
 
 LOGIN_FILE_NAME = ".credentials.json"
@@ -120,12 +121,13 @@ def _beside(path: Path) -> bytes | None:
     if path.parent.name == ".claude":
         candidates.append(path.parent.parent / ".claude.json")
     for candidate in candidates:
-        with contextlib.suppress(OSError), candidate.open("rb") as file:
-            data = file.read(BESIDE_BYTES_MAX + 1)
-            return data if len(data) <= BESIDE_BYTES_MAX else None
+        with contextlib.suppress(OSError):
+            data = read_plain(str(candidate), at_most=BESIDE_BYTES_MAX + 1)
+            if data is not None:
+                return data if len(data) <= BESIDE_BYTES_MAX else None
     return None
 
 
 def of_this_machine(rng: random.Random) -> RealCredentialDisk:
     """With the keychain where there is one."""
-    return RealCredentialDisk(rng, keychain=Keychain() if sys.platform == "darwin" else None)
+    return RealCredentialDisk(rng, keychain=machines_keychain.of_this_machine())

@@ -15,6 +15,7 @@ from protocol.config import Account, Config, leaves
 from protocol.config.forms import FORMS
 from protocol.secrets import Secret
 from supervisor.client_state import has_login
+from supervisor.plain_files import read_plain
 
 VARIABLES = {
     "ANTHROPIC_API_KEY": ("env-api-key", "api_key"),
@@ -76,8 +77,8 @@ def claude_code_has_login(environ: Mapping[str, str]) -> bool:
 
 def _content(path: str) -> bytes | None:
     try:
-        return Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        return read_plain(path)
+    except NotADirectoryError:
         return None
 
 

@@ -9,6 +9,7 @@ as running when the lock is held and the address answers with the id that the fi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -86,7 +87,11 @@ class StateDirectoryUnusable(Exception):
 
     def __init__(self, path: Path, reason: OSError) -> None:
         self.path = path
-        super().__init__(f"cannot use the state directory {path}: {reason.strerror or reason}")
+        why = str(reason.strerror or reason)
+        if reason.errno in (errno.EEXIST, errno.ENOTDIR):
+            there = (one for one in (path, *path.parents) if os.path.lexists(one))
+            why = f"{next(there, path)} is not a directory"
+        super().__init__(f"cannot use the state directory {path}: {why}")
 
 
 class InstanceLock:

@@ -14,6 +14,7 @@ import getpass
 import hashlib
 import re
 import subprocess
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
@@ -84,6 +85,21 @@ class Keychain:
             raise CredentialsUnusable(f"the keychain entry {service!r} could not be written")
         return True
 
+    def remove(self, directory: Path) -> bool:
+        """Removes the entry of a configuration directory; False where there is none.
+
+        Raises CredentialsUnusable, which names it.
+        """
+        service = service_of(directory)
+        done = self._run("delete-generic-password", "-a", _user(), "-s", service)
+        self._read.pop(service, None)
+        if done.returncode not in (0, NOT_FOUND):
+            raise CredentialsUnusable(
+                f"the keychain entry {service!r} could not be removed (security ended with "
+                f"{done.returncode}); unlock the keychain, or remove it in Keychain Access"
+            )
+        return done.returncode == 0
+
     def _find(self, service: str) -> bytes | None:
         done = self._run("find-generic-password", "-a", _user(), "-w", "-s", service)
         if done.returncode == NOT_FOUND:
@@ -106,8 +122,13 @@ class Keychain:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CredentialsUnusable(
-                f"the keychain cannot be read: {type(error).__name__}"
+                f"the keychain cannot be used: {type(error).__name__} of {self._tool[0]}"
             ) from None
+
+
+def of_this_machine() -> Keychain | None:
+    """None where there is none: everywhere but on macOS."""
+    return Keychain() if sys.platform == "darwin" else None
 
 
 def service_of(directory: Path) -> str:

@@ -17,12 +17,12 @@ BACKWARDS_BYTES = 256 * 1024
 def log_files(directory: Path, kind: str, since: date | None = None) -> list[Path]:
     """Files of `kind` (`requests`, `debug`) from the UTC day `since` on, the oldest first.
 
-    A line's day is that of its writing, never before that of its request. Raises OSError.
+    Only files: a pipe of such a name would be waited for. A line's day is that of its writing, never before that of its request. Raises OSError.
     """
     found = []
     for path in directory.iterdir():
         day = day_of(path.name) if path.name.startswith(f"{kind}-") else None
-        if day is not None and (since is None or day >= since):
+        if day is not None and (since is None or day >= since) and path.is_file():
             found.append((day, path))
     return [path for _, path in sorted(found)]
 

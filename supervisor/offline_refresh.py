@@ -31,7 +31,7 @@ def refresh(config: Config, state_directory: Path, name: str) -> Outcome | None:
         return Outcome("unusable", problem)
     if not subject.renewable:
         kind: Literal["dead", "unusable"] = "dead" if subject.needs_login else "unusable"
-        return Outcome(kind, held_back(subject, time.time()))
+        return Outcome(kind, held_back(subject))
 
     async def run() -> Outcome:
         post = endpoint_of(config).post

@@ -16,6 +16,7 @@ from pathlib import Path
 from protocol.login import Content, CredentialsLocked, CredentialsRefused, CredentialsUnusable
 from supervisor.file_lock import try_lock
 from supervisor.files import PRIVATE_FILE, make_private_directory
+from supervisor.plain_files import trouble
 
 __all__ = ["Content", "CredentialsLocked", "CredentialsUnusable", "locked", "read_private"]
 
@@ -37,7 +38,7 @@ def read_private(path: Path) -> Content | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise CredentialsUnusable(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CredentialsUnusable(str(trouble(str(path), error))) from error
     try:
         found = os.fstat(descriptor)
         refusal = _refusal(found)
@@ -46,7 +47,7 @@ def read_private(path: Path) -> Content | None:
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return Content(file.read(LARGEST_FILE + 1), found.st_mtime)
     except OSError as error:
-        raise CredentialsUnusable(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CredentialsUnusable(str(trouble(str(path), error))) from error
     finally:
         os.close(descriptor)
 

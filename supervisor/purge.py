@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from supervisor import configuration
+from protocol.login import CredentialsUnusable
+from supervisor import configuration, own_logins
 from supervisor.service.description import environment_file
 
 OURS = (
     "accounts.json*", "client.json*", "client.key", "client.lock", "instance.json*",
     "instance.lock", "keys.json*", "logins.json*", "quota.json*", "service.log",
 )  # fmt: skip
-LOCKS = (".accounts.json.lock", ".keys.json.lock", ".logins.json.lock")
+LOCKS = (".accounts.json.lock", ".keys.json.lock", ".logins.json.lock", ".renewing-*.lock")
 """Last, because whoever waits for one would lock a file without a name."""
 LOGS = ("requests-*.jsonl*", "debug-*.jsonl*")
 
@@ -28,8 +30,12 @@ def purge(
     kept: list[tuple[Path, str]] = []
     logs = state_directory / "logs"
     config = configuration.find_file(None, environ)
-    files = [*_matching(logs, LOGS), *_matching(state_directory, OURS)]
-    files += _matching(state_directory, LOCKS)
+    files: list[Path] = []
+    for directory, patterns in ((logs, LOGS), (state_directory, OURS + LOCKS)):
+        try:
+            files += _matching(directory, patterns)
+        except OSError as error:
+            kept.append((directory, error.strerror or type(error).__name__))
     files += [config] if config is not None and config.exists() else []
     files += [path for path in (environment_file(),) if path.exists()]
     for path in files:
@@ -39,16 +45,25 @@ def purge(
         except OSError as error:
             kept.append((path, error.strerror or type(error).__name__))
     own_config = configuration.default_file().parent
-    for directory in (logs, state_directory, own_config):
-        if directory.is_dir() and not any(directory.iterdir()):
+    for directory in own_logins.directories(state_directory / own_logins.NAME):
+        try:
+            own_logins.forget(directory)
+            removed.append(directory)
+        except CredentialsUnusable as reason:
+            kept.append((directory, str(reason)))
+        except OSError as error:
+            kept.append((directory, error.strerror or type(error).__name__))
+    for directory in (logs, state_directory / own_logins.NAME, state_directory, own_config):
+        with contextlib.suppress(OSError):  # not empty, not there, or not ours: it stays
             os.rmdir(directory)  # noqa: PTH106 - says what it does: only an empty one
             removed.append(directory)
-    return removed, kept
+    return removed, [(path, reason) for path, reason in kept if path not in removed]
 
 
-def _matching(directory: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    if not directory.is_dir():
-        return
-    for path in sorted(directory.iterdir()):
-        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in patterns):
-            yield path
+def _matching(directory: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """In the order of the patterns. Raises OSError."""
+    try:
+        there = sorted(path for path in directory.iterdir() if path.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for one in patterns for path in there if fnmatchcase(path.name, one)]

@@ -8,6 +8,7 @@ once more from theirs. So no edit of anybody is lost, and none is held up.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protocol.settings import NotEditable, well_formed
+from supervisor.plain_files import NoPlainFile, Trouble, dangles, trouble
 from supervisor.settings_files import CannotExchange, SettingsDisk, Status
 
 PATIENCE_SECONDS = 2.0
@@ -46,7 +48,7 @@ def rewrite(disk: SettingsDisk, path: str, tag: str, transform: Transform) -> bo
     except NotEditable as reason:
         raise Untouched(f"{path} {reason}; it is left as it is") from reason
     except OSError as error:
-        raise Untouched(f"{path} cannot be changed: {_words(error)}") from error
+        raise Untouched(str(_left_alone(path, error))) from error
 
 
 def settled(disk: SettingsDisk, path: str) -> bytes | None:
@@ -228,17 +230,20 @@ def _worth_keeping(
     return bare(content) != bare(current)
 
 
-def permitted(disk: SettingsDisk, path: str) -> Status | None:
-    """Raises Untouched for a file or directory that is not ours to write."""
-    if not disk.has_directory(path):
-        raise Untouched(
-            f"{Path(path).parent} does not exist; it is made by the client's first start"
-        )
-    status = disk.status(path)
+def permitted(disk: SettingsDisk, path: str, named: str = "") -> Status | None:
+    """Raises Untouched for a file or directory that is not ours to write. `named` is what leads to
+    `path`, where links were followed."""
+    try:
+        if not disk.has_directory(path):
+            raise Untouched(str(no_directory(path, named)))
+        status = disk.status(path)
+    except OSError as error:
+        raise Untouched(str(_left_alone(named or path, error))) from error
     if status is None or os.name == "nt":
         return status
     if not status.regular:
-        raise Untouched(f"{path} is not a regular file; it is left as it is")
+        odd = NoPlainFile(errno.EINVAL, "is not a regular file")
+        raise Untouched(str(_left_alone(named or path, odd)))
     user = os.geteuid()
     if status.owner != user and user != 0:
         raise Untouched(
@@ -252,5 +257,18 @@ def permitted(disk: SettingsDisk, path: str) -> Status | None:
     return status
 
 
-def _words(error: OSError) -> str:
-    return error.strerror or type(error).__name__
+def no_directory(path: str, named: str = "") -> Trouble:
+    """Why there is no directory for the settings file `path`, to which `named` leads."""
+    directory = Path(path).parent
+    if named and named != path and dangles(named):
+        what = f"{named} leads to {path}, and {directory} does not exist"
+        return Trouble(what, "make that directory, or remove the link")
+    if os.path.lexists(directory):  # a file, or a link in a circle
+        number = errno.ELOOP if os.path.islink(directory) else errno.ENOTDIR  # noqa: PTH114
+        return trouble(path, OSError(number, ""))
+    return Trouble(f"{directory} does not exist", "it is made by the client's first start")
+
+
+def _left_alone(path: str, error: OSError) -> Trouble:
+    found = trouble(path, error, "be changed")
+    return found._replace(advice=f"{found.advice}, or set client.manage = false")

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from supervisor.plain_files import read_plain
+
 
 class Status(NamedTuple):
     """What is kept of a file when its content is replaced."""
@@ -40,11 +42,8 @@ class SettingsDisk:
         return os.path.realpath(Path(path).expanduser())
 
     def read(self, path: str) -> bytes | None:
-        """The whole file; None where there is none."""
-        try:
-            return Path(path).read_bytes()
-        except FileNotFoundError:
-            return None
+        """The whole file; None where there is none. Never waits: what is no file is an error."""
+        return read_plain(path)
 
     def status(self, path: str) -> Status | None:
         """None where there is no such file."""
@@ -199,7 +198,7 @@ def _open_for_writing(path: str) -> bool | None:
     import fcntl
 
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:

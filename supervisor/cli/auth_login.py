@@ -15,6 +15,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli import auth_place, running
+from supervisor.cli.exclusive import exclude_each_other
 from supervisor.cli.failure import Failure
 from supervisor.cli.known_names import account_names
 from supervisor.cli.manual import STORE_EXITS, Documented, Manual
@@ -154,6 +155,8 @@ def login(name: str, pkce: bool, console: bool) -> None:
     the state directory; that login is then the account's alone. With --pkce the login is the
     OAuth 2.0 code flow with PKCE, against the endpoints that [oauth] names.
     """
+    if pkce and console:
+        raise exclude_each_other("--pkce", "--console")
     _check_name(name)
     if pkce:
         _pkce(name)
@@ -268,21 +271,10 @@ def refresh(name: str) -> None:
     """
     instance = auth_place.runs()
     if instance is not None:
-        _refresh_there(instance, name)
+        auth_place.act(instance, name, "refresh")
     else:
         _refresh_here(name)
     click.echo(f"the tokens of account {name} are renewed")
-
-
-def _refresh_there(instance: running.RunningInstance, name: str) -> None:
-    from supervisor.instance_client import NothingAnswers, Refused
-
-    try:
-        instance.post(f"/status/accounts/{name}/refresh")
-    except Refused as refusal:
-        raise Failure(exit_codes.FAILED, refusal.message) from refusal
-    except NothingAnswers as error:
-        raise running.unanswered(error) from error
 
 
 def _refresh_here(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,11 +70,21 @@ def usable(what: str = "the token store") -> Iterator[None]:
     except CredentialFileInvalid as reason:
         raise Failure(exit_codes.USAGE, str(reason)) from reason
     except OSError as error:
-        raise Failure(
-            exit_codes.PERMISSION,
-            f"{what} cannot be written: {error}",
-            "nothing was changed.",
-        ) from error
+        raise _unwritten(what, error) from error
+
+
+def _unwritten(what: str, error: OSError) -> Failure:
+    from supervisor.plain_files import trouble
+
+    said = f"{what} cannot be written"
+    if not isinstance(error.filename, str | os.PathLike):
+        return Failure(
+            exit_codes.PERMISSION, f"{said}: {error.strerror or error}", "nothing was changed."
+        )
+    found = trouble(os.fspath(error.filename), error, "be written")
+    return Failure(
+        exit_codes.PERMISSION, f"{said}: {found.what}", f"{found.advice}; nothing was changed."
+    )
 
 
 def reads(name: str) -> TokenFile:
@@ -102,7 +113,9 @@ def unknown(name: str) -> Failure:
 
 def logins_directory() -> Path:
     """In it, by account, Claude Code's configuration directories that `auth login` makes."""
-    return running.state_directory() / "logins"
+    from supervisor.own_logins import NAME
+
+    return running.state_directory() / NAME
 
 
 def runs() -> running.RunningInstance | None:
@@ -110,6 +123,26 @@ def runs() -> running.RunningInstance | None:
     with contextlib.suppress(Failure):
         return running.find()
     return None
+
+
+def act(instance: running.RunningInstance, name: str, action: str) -> None:
+    """Has the running instance do it to the account `name`. Raises Failure."""
+    from urllib.parse import quote
+
+    from supervisor.instance_client import NothingAnswers, Refused
+
+    try:
+        instance.post(f"/status/accounts/{quote(os.fsencode(name), safe='')}/{action}")
+    except Refused as refusal:
+        if refusal.status == 404:
+            raise Failure(
+                exit_codes.FAILED, f"there is no account {name!r}", "see `supervisor auth list`."
+            ) from refusal
+        if refusal.status in (409, 503) and refusal.body is not None:  # it says why
+            raise Failure(exit_codes.FAILED, refusal.message) from refusal
+        raise running.refused(refusal.status, refusal.message) from refusal
+    except NothingAnswers as error:
+        raise running.unanswered(error) from error
 
 
 def follow_up() -> str:

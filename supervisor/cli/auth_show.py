@@ -16,11 +16,14 @@ from supervisor.cli.manual import STORE_EXITS, Documented, Manual
 from supervisor.cli.wording import KINDS, duration, printable
 
 if TYPE_CHECKING:
+    from supervisor.cli.auth_seen import SeenAccount
     from supervisor.stored_accounts import Shown
 
 _WORDS = {"needs_login": "needs a login"}
 
-REFUSED = "the upstream refuses its credential"
+_STILL_IN_FORCE = (
+    "the running instance goes on with what it read of it before; repair the file, or move it away"
+)
 
 
 _LIST = Manual(
@@ -43,10 +46,9 @@ def list_(as_json: bool) -> None:
     accounts, problems = _accounts()
     if as_json:
         click.echo(json.dumps([_as_json(account) for account in accounts], indent=2))
-    elif not accounts:
-        click.echo("there are no accounts; the client's own credential is passed through")
-        click.echo("add one with `supervisor auth add NAME` or `supervisor auth import`.", err=True)
-    else:
+    elif not accounts and not problems:
+        _say_that_there_are_none()
+    elif accounts:
         _table(accounts)
     for problem in problems:
         click.echo(f"warning: {problem}", err=True)
@@ -85,59 +87,57 @@ def status(name: str | None, as_json: bool) -> None:
             raise auth_place.unknown(name)
     if as_json:
         click.echo(json.dumps([_as_json(account) for account in accounts], indent=2))
+    elif not accounts and not problems:
+        _say_that_there_are_none()
     else:
         for account in accounts:
             click.echo(_sentence(account))
     bad = [account.name for account in accounts if not _can_serve(account)]
     if bad:
-        raise Failure(exit_codes.FAILED, f"cannot serve: {', '.join(bad)}", *_advice(accounts))
+        advice = [*_advice(accounts), *(problems if name is None else ())]
+        raise Failure(exit_codes.FAILED, f"cannot serve: {', '.join(bad)}", *advice)
     if name is None and problems:
         raise Failure(exit_codes.FAILED, problems[0], *problems[1:])
 
 
 def _accounts() -> tuple[list[Shown], tuple[str, ...]]:
-    """From the files; with the running instance's word on each account's state, if one answers."""
+    """From the files; with the running instance's word on each account's state, if one answers.
+
+    Where the store cannot be read, the instance also tells of the accounts that it read before.
+    """
+    from supervisor.cli.auth_seen import seen
+    from supervisor.stored_accounts import shown
+    from supervisor.token_store import stored_names
+
+    directory = running.state_directory()
+    accounts, problems = shown(auth_place.configuration(), directory)
+    told = seen()
+    found = [_with_word(account, told.pop(account.name, None)) for account in accounts]
+    if not (told and stored_names(directory)[1]):
+        return found, problems
+    more = [account.shown() for account in told.values()]
+    return [*found, *more], (*problems, _STILL_IN_FORCE)
+
+
+def _say_that_there_are_none() -> None:
+    click.echo("there are no accounts; the client's own credential is passed through")
+    click.echo("add one with `supervisor auth add NAME` or `supervisor auth import`.", err=True)
+
+
+def _with_word(account: Shown, told: SeenAccount | None) -> Shown:
     import msgspec
 
-    from supervisor.stored_accounts import shown
-
-    accounts, problems = shown(auth_place.configuration(), running.state_directory())
-    seen = _seen()
-    return [
-        msgspec.structs.replace(
-            account, state=seen[account.name][0], problem=account.problem or seen[account.name][1]
-        )
-        if account.name in seen and account.state != "ignored"
-        else account
-        for account in accounts
-    ], problems
+    if told is None or account.state == "ignored":
+        return account
+    problem = account.problem or told.problem
+    return msgspec.structs.replace(account, state=told.state, problem=problem)
 
 
 def _can_serve(account: Shown) -> bool:
     """Now, or when a limit is over."""
+    from supervisor.cli.auth_seen import REFUSED
+
     return account.state in ("available", "cooling") and account.problem != REFUSED
-
-
-def _seen() -> dict[str, tuple[str, str]]:
-    """Each account's state in the running instance, and what upstream has against it."""
-    from supervisor.instance_client import NothingAnswers, Refused
-
-    instance = auth_place.runs()
-    if instance is None:
-        return {}
-    try:
-        document: Any = instance.get("/status/accounts")
-        return {
-            account["name"]: (account["state"], REFUSED if _is_refused(account) else "")
-            for account in document["accounts"]
-        }
-    except (NothingAnswers, Refused, KeyError, TypeError):
-        return {}
-
-
-def _is_refused(account: dict[str, Any]) -> bool:
-    benches = account["cooldowns"]
-    return any((bench["scope"], bench["reason"]) == ("account", "auth") for bench in benches)
 
 
 def _table(accounts: list[Shown]) -> None:
@@ -177,6 +177,8 @@ def _sentence(account: Shown) -> str:
 
 
 def _advice(accounts: list[Shown]) -> list[str]:
+    from supervisor.cli.auth_seen import REFUSED
+
     advice = []
     if any(account.state == "needs_login" for account in accounts):
         advice.append(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,12 +144,7 @@ def _switch(name: str, *, enabled: bool) -> None:
     instance = auth_place.runs()
     if instance is None:
         raise auth_place.unknown(name)
-    from supervisor.instance_client import Refused
-
-    try:
-        instance.post(f"/status/accounts/{name}/{word.removesuffix('d')}")
-    except Refused as refusal:
-        raise Failure(exit_codes.FAILED, refusal.message) from refusal
+    auth_place.act(instance, name, word.removesuffix("d"))
     click.echo(f"account {name} is {word} until the next start")
     click.echo("to keep it so, set `enabled` in the configuration.", err=True)
 
@@ -172,16 +165,23 @@ _REMOVE = Manual(
 def remove(name: str, yes: bool) -> None:
     """Forget the stored account NAME and its credential.
 
-    A login that `auth login` made goes with it. A login of Claude Code's own stays where it is.
+    A login that `auth login` made goes with it, its keychain entry on macOS too. A login of Claude
+    Code's own stays where it is.
     """
+    from supervisor import own_logins
+
     file = auth_place.reads(name)
     account = file.account(name)
-    own = _own_login(account.path if account is not None else "")
+    path = account.path if account is not None else ""
+    own = own_logins.own_directory(path, auth_place.logins_directory())
     what = f"{name}, and its login in {own}" if own is not None else name
     if not yes:
         _ask(f"Forget the account {what}?")
     _forget([name], [own] if own is not None else [])
     click.echo(f"account {name} is forgotten{auth_place.follow_up()}")
+    stays = own_logins.where_it_stays(path) if path and own is None else ""
+    if stays:
+        click.echo(f"its login {stays} is Claude Code's own, and stays")
 
 
 _CLEANUP = Manual(
@@ -232,22 +232,24 @@ def _forget(names: list[str], directories: list[Path]) -> None:
     with auth_place.usable():
         if names:
             auth_place.store().change(forget)
+    from protocol.login import CredentialsUnusable
+    from supervisor import own_logins
+
     for directory in directories:
         try:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(directory)
+            own_logins.forget(directory)
+        except CredentialsUnusable as reason:
+            raise Failure(
+                exit_codes.PERMISSION,
+                f"the login in {directory} could not be removed: {reason}",
+                "its account is forgotten; `supervisor auth cleanup` tries again.",
+            ) from reason
         except OSError as error:
             raise Failure(
                 exit_codes.PERMISSION,
                 f"the login in {directory} could not be removed: {error.strerror or error}",
                 "its account is forgotten; remove the directory by hand.",
             ) from error
-
-
-def _own_login(path: str) -> Path | None:
-    """The directory of a login that `auth login` made; None for somebody else's."""
-    directory = Path(path).parent
-    return directory if path and directory.parent == auth_place.logins_directory() else None
 
 
 def _ask(question: str) -> None:

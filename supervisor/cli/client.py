@@ -131,11 +131,12 @@ def show() -> None:
         lease = client_settings.read_lease(directory)
         shown = client_settings.show(directory, settings_files(os.environ))
     except (LeaseUnreadable, OSError) as error:
-        raise Failure(exit_codes.FAILED, str(error)) from error
+        raise unreadable(error) from error
     for file in shown:
         click.echo(file.path)
         if file.problem:
             click.echo(f"  {file.problem}")
+            click.echo(f"  {file.advice}")
             continue
         missing = "" if file.exists else " (there is no such file)"
         click.echo(f"  points at: {file.url or 'the upstream itself'}{missing}")
@@ -162,6 +163,16 @@ def tell(done: Restored, *, nothing: str) -> None:
         sys.exit(exit_codes.FAILED)
     if not done.changed and nothing:
         click.echo(nothing)
+
+
+def unreadable(error: Exception) -> Failure:
+    """For what reading the lease raises."""
+    if not isinstance(error, OSError):
+        return Failure(exit_codes.FAILED, str(error))  # says what to do
+    from supervisor.plain_files import trouble
+
+    found = trouble(str(lease_file()), error)
+    return Failure(exit_codes.FAILED, found.what, f"{found.advice}, then try again.")
 
 
 def lease_file() -> Path:

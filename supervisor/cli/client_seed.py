@@ -50,12 +50,18 @@ def seed_models(base_url: str) -> None:
     except Refused as refusal:
         raise running.refused(refusal.status, refusal.message) from refusal
     models = answer.get("models") if isinstance(answer, dict) else None
+    if not isinstance(models, list):
+        raise Failure(
+            exit_codes.FAILED,
+            "the running instance answers in a form unknown here",
+            "it is of another version: `supervisor stop`, then `supervisor run`.",
+        )
     directory = claude_code_directory(os.environ)
     try:
         count = picker.seed(
             directory,
             base_url or found.instance.url,
-            [model for model in models or () if isinstance(model, dict)],
+            [model for model in models if isinstance(model, dict)],
             time.time(),
         )
     except OSError as error:

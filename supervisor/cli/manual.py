@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from supervisor import exit_codes
+from supervisor.cli.exclusive import refuse_contradictions
 
 Rows = Mapping[str, str]
 _NO_ROWS: Rows = MappingProxyType({})
@@ -105,6 +106,11 @@ class Documented(click.Command):
     def __init__(self, *args: Any, manual: Manual, **options: Any) -> None:
         super().__init__(*args, **_with_short_help_option(options))
         self.manual = manual
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:  # completion looks at half a line
+            refuse_contradictions(self.params, args, ctx)
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write(self.manual, self.manual.exit_rows(), formatter)

@@ -6,8 +6,7 @@ import click
 
 from supervisor import exit_codes
 from supervisor.cli import running
-from supervisor.cli.client import lease_file, tell
-from supervisor.cli.failure import Failure
+from supervisor.cli.client import lease_file, tell, unreadable
 from supervisor.cli.manual import STATE_VARIABLE, Documented, Manual
 
 _MANUAL = Manual(
@@ -39,7 +38,13 @@ def repair(if_dead: bool) -> None:
     Idempotent, and quick where there is nothing to do. An instance that still answers is left
     alone; with --if-dead also one whose process is there but does not answer.
     """
-    if not lease_file().exists():  # before anything is imported: a hook runs this each time
+    try:
+        there = bool(lease_file().stat())  # before anything is imported: a hook runs this each time
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:
+        raise unreadable(error) from error
+    if not there:
         if not if_dead:
             click.echo("nothing to repair")
         return
@@ -52,7 +57,7 @@ def repair(if_dead: bool) -> None:
     try:
         lease = client_settings.read_lease(directory)
     except (LeaseUnreadable, OSError) as error:
-        raise Failure(exit_codes.FAILED, str(error)) from error
+        raise unreadable(error) from error
     if lease is not None and not client_settings.gone(lease.holder):
         if if_dead:
             return

@@ -15,6 +15,7 @@ import click
 from protocol.request_line import escaped
 from supervisor import exit_codes
 from supervisor.cli import running, screen
+from supervisor.cli.exclusive import exclude_each_other
 from supervisor.cli.failure import Failure
 from supervisor.cli.manual import NEEDS_AN_INSTANCE, STATE_VARIABLE, Documented, Manual
 
@@ -53,7 +54,7 @@ def status(as_json: bool, watch: bool) -> None:
     used up. Parts that crashed are shown with the place. Piped, it is plain text.
     """
     if as_json and watch:
-        raise click.UsageError("--json and --watch exclude each other")
+        raise exclude_each_other("--json", "--watch")
     if as_json:
         found = running.find()
         body = _asked(lambda: found.get("/status"))

@@ -129,4 +129,5 @@ def _purge() -> None:
     for path, reason in kept:
         click.echo(f"supervisor: {path} is left: {reason}", err=True)
     if kept:
+        click.echo("  remove it by hand, or make it yours and try again.", err=True)
         sys.exit(exit_codes.FAILED)

@@ -18,7 +18,7 @@ def settings_readable(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "settings-unreadable",
                 file.problem,
-                "repair the file (it is JSON), then `supervisor client apply`.",
+                f"{file.advice or 'repair the file (it is JSON)'}, then `supervisor client apply`.",
             )
 
 

@@ -18,6 +18,7 @@ class SettingsFact(msgspec.Struct, frozen=True):
     url: str = ""
     dead: bool = False
     problem: str = ""
+    advice: str = ""
     environment: tuple[str, ...] = ()
     writable: bool = True
 

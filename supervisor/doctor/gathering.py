@@ -20,12 +20,14 @@ from protocol.config import Config, ConfigInvalid
 from protocol.credentials import Source, account_specs, login_of, sources
 from protocol.login import token_digest
 from supervisor import client_settings, configuration, instance
+from supervisor.client_lease_file import LEASE_FILE
 from supervisor.client_side import default_settings_file
 from supervisor.credential_disk import of_this_machine
 from supervisor.doctor import machine
 from supervisor.doctor.facts import AccountFact, Facts, FileFact, SettingsFact
 from supervisor.environment_accounts import claude_code_directory, claude_code_has_login
 from supervisor.logins import Logins
+from supervisor.plain_files import read_plain, trouble
 from supervisor.token_store import stored_names
 from supervisor.version import version
 from supervisor.who_answers import who_answers
@@ -106,8 +108,11 @@ def _status(found: RunningInstance | None) -> Mapping[str, Any]:
         return {}
     if not isinstance(status, dict):
         return {}
-    for file in (status.get("client") or {}).get("files", ()):
-        file["file"] = os.path.realpath(file["file"])  # as the others here
+    try:
+        for file in (status.get("client") or {}).get("files", ()):
+            file["file"] = os.path.realpath(file["file"])  # as the others here
+    except (AttributeError, TypeError, KeyError, ValueError):
+        return {}  # of another program, or another version of this one
     return status
 
 
@@ -152,7 +157,7 @@ def _settings(config: Config, state: Path, environ: Mapping[str, str]) -> Iterat
     try:
         shown = client_settings.show(state, files)
     except (LeaseUnreadable, OSError) as error:
-        yield SettingsFact(files[0], problem=str(error))
+        yield _unread(state, files[0], error)
         return
     for file in shown:
         path = Path(file.path)
@@ -161,9 +166,18 @@ def _settings(config: Config, state: Path, environ: Mapping[str, str]) -> Iterat
             file.url,
             dead=_is_loopback(file.url) and who_answers(file.url) == "nobody",
             problem=file.problem,
+            advice=file.advice,
             environment=tuple(_variables(path)),
             writable=_writable(path),
         )
+
+
+def _unread(state: Path, path: str, error: Exception) -> SettingsFact:
+    """Without the lease nothing is known of them."""
+    if not isinstance(error, OSError):
+        return SettingsFact(path, problem=str(error))
+    found = trouble(str(state / LEASE_FILE), error)
+    return SettingsFact(path, problem=found.what, advice=found.advice)
 
 
 def _is_loopback(url: str) -> bool:
@@ -175,7 +189,7 @@ def _is_loopback(url: str) -> bool:
 
 def _variables(path: Path) -> Iterator[str]:
     with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        document = msgspec.json.decode(path.read_bytes())
+        document = msgspec.json.decode(read_plain(str(path)) or b"null")
         environment = document.get("env") if isinstance(document, dict) else None
         for name in _VARIABLES:
             value = environment.get(name, "") if isinstance(environment, dict) else ""
@@ -185,9 +199,10 @@ def _variables(path: Path) -> Iterator[str]:
 
 def _writable(path: Path) -> bool:
     """An exchange needs the directory; where that is missing, Claude Code makes it."""
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - of a place that may not be looked at, too
         return True
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    there = os.path.lexists(path)
+    return os.access(path.parent, os.W_OK) and (not there or os.access(path, os.W_OK))
 
 
 def _files(
@@ -246,7 +261,7 @@ def _file(path: Path, *, secret: bool, group: bool = False) -> Iterator[FileFact
 
 def _free(state: Path) -> tuple[int, int | None]:
     """Bytes and files that are left where the state is, or would be."""
-    place = next(path for path in (state, *state.parents) if path.is_dir())
+    place = next(path for path in (state, *state.parents) if os.path.isdir(path))  # noqa: PTH112
     try:
         files = os.statvfs(place) if hasattr(os, "statvfs") else None
         # Some file systems do not count them, and say 0 of 0.

@@ -18,6 +18,7 @@ from supervisor import listening, picker
 from supervisor.certificate_pair import CertificateUnusable, read_pair
 from supervisor.doctor.facts import PickerFact, UpstreamFact
 from supervisor.doctor.port_owner import owner_of
+from supervisor.plain_files import read_plain, trouble
 
 if TYPE_CHECKING:
     from supervisor.cli.running import RunningInstance
@@ -70,14 +71,17 @@ def port_owner(config: Config) -> str:
 def picker_cache(directory: Path) -> PickerFact:
     path = directory / picker.CACHE
     try:
-        document = json.loads(path.read_bytes())
+        content = read_plain(str(path))
+        if content is None:
+            return PickerFact()
+        document = json.loads(content)
         entries = [entry for entry in document["models"] if isinstance(entry, dict)]
         models = tuple(str(entry.get("id")) for entry in entries)
         return PickerFact(str(path), str(document.get("baseUrl", "")), models)
-    except FileNotFoundError:
+    except NotADirectoryError:
         return PickerFact()
     except OSError as error:
-        return PickerFact(str(path), problem=f"{path} cannot be read: {error.strerror or error}")
+        return PickerFact(str(path), problem=str(trouble(str(path), error)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return PickerFact(str(path), problem=f"{path} is not what Claude Code writes there")
 
@@ -93,7 +97,8 @@ def shown_models(found: RunningInstance | None) -> tuple[str, ...]:
     except (NothingAnswers, Refused):
         return ()
     models = answer.get("models") if isinstance(answer, dict) else None
-    names = [str(model.get("id")) for model in models or () if isinstance(model, dict)]
+    listed = models if isinstance(models, list) else ()
+    names = [str(model.get("id")) for model in listed if isinstance(model, dict)]
     return tuple(name for name in names if any(word in name.lower() for word in picker.SHOWN))
 
 

@@ -105,14 +105,9 @@ async def test_a_login_is_imported_and_renewed_with_and_without_the_program(
     second = token()
     assert second != first
     async with listening(config, state=state) as process:
+        # However short ago the last time was: whoever asks is served, as without the program.
         done = await auth(state, config, "refresh", "claude")
-        assert done.returncode == 1, "it was renewed a moment ago: Claude Code looks after it"
-        assert b"were not renewed" in done.stderr
-        long_ago = time.time() - 120
-        os.utime(file, (long_ago, long_ago))
-        with trio.fail_after(FOLLOWS_SECONDS):  # until the date of the file has been seen
-            while (await auth(state, config, "refresh", "claude")).returncode:  # noqa: ASYNC110
-                await trio.sleep(0.1)
+        assert done.returncode == 0, done.stderr
         assert token() not in (first, second)
         answered = await ask(process)
         assert answered.status == 200, answered

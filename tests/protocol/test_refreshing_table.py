@@ -22,6 +22,7 @@ from protocol.refreshing import (
     held_back,
     learned,
     pause,
+    worth_a_look,
 )
 from protocol.secrets import Secret
 from tests.protocol.test_refreshing import NOW, POLICY, at, half, knowing, subject
@@ -39,8 +40,10 @@ def waits(state: Refreshing) -> float:
     return state.entries["work"].not_before
 
 
-def decision(state: Refreshing, seconds: float = 0.0, *, forced: bool = False) -> str:
-    return asked(state, "work", None, POLICY, at(seconds), forced=forced)
+def decision(
+    state: Refreshing, seconds: float = 0.0, *, forced: bool = False, by_hand: bool = False
+) -> str:
+    return asked(state, "work", None, POLICY, at(seconds), forced=forced, by_hand=by_hand)
 
 
 # ------------------------------------------------------------------------------------- by hand
@@ -51,8 +54,7 @@ def decision(state: Refreshing, seconds: float = 0.0, *, forced: bool = False) -
     [
         (subject(), ""),
         (subject(follow="auto"), ""),
-        (subject(follow="auto", changed_at=NOW - 60), ""),
-        (subject(follow="auto", changed_at=NOW - 59), "changed less than a minute ago"),
+        (subject(follow="auto", changed_at=NOW - 1), ""),
         (subject(changed_at=NOW - 1), ""),
         (subject(follow="always"), 'follow = "always"'),
         (subject(needs_login=True), "needs a login"),
@@ -60,9 +62,66 @@ def decision(state: Refreshing, seconds: float = 0.0, *, forced: bool = False) -
     ],
 )
 def test_a_renewal_by_hand_is_held_back_for_a_reason_that_is_said(login: Subject, why: str) -> None:
-    said = held_back(login, NOW)
+    said = held_back(login)
     assert why in said
     assert bool(said) == bool(why)
+
+
+@pytest.mark.parametrize("follow", ["never", "auto"])
+@pytest.mark.parametrize("lifetime", [-1, 3600])
+@pytest.mark.parametrize("kind", ["renewed", "unreachable", "busy"])
+def test_a_person_who_asks_waits_for_no_pause(kind: Kind, follow: str, lifetime: float) -> None:
+    """Neither for that after a renewal, nor for Claude Code's minute: its lock is taken anyhow."""
+    state = knowing(subject(follow=follow, lifetime=lifetime, changed_at=NOW - 1))
+    state, _ = after(state, kind)
+    assert decision(state, 1.0, forced=True) == "no"
+    assert decision(state, 1.0, by_hand=True) == "begin"
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        subject(follow="always"),
+        subject(needs_login=True),
+        msgspec.structs.replace(subject(), digest=""),
+    ],
+)
+def test_not_even_a_person_gets_what_may_not_or_cannot_be(login: Subject) -> None:
+    assert decision(knowing(login), by_hand=True) == "no"
+
+
+def test_a_person_who_asks_while_it_is_under_way_joins() -> None:
+    assert decision(begun(knowing(subject()), "work"), by_hand=True) == "join"
+
+
+@pytest.mark.parametrize(
+    ("follow", "lifetime", "forced", "worth"),
+    [
+        ("always", -1, False, True),
+        ("always", 0, False, True),
+        ("always", 1, False, False),
+        ("always", 1, True, True),
+        ("auto", -1, False, True),
+        ("auto", 1, False, False),
+        ("auto", 1, True, True),
+        ("never", -1, True, False),
+    ],
+)
+def test_a_file_that_others_look_after_is_worth_a_look_before_a_token_that_is_no_good_is_sent(
+    follow: str, lifetime: float, forced: bool, worth: bool
+) -> None:
+    state = knowing(subject(follow=follow, lifetime=lifetime))
+    assert worth_a_look(state, "work", at(0), forced=forced) == worth
+
+
+def test_a_login_without_a_date_is_looked_at_only_when_it_was_refused() -> None:
+    undated = msgspec.structs.replace(subject(follow="always"), expires_at=None)
+    assert not worth_a_look(knowing(undated), "work", at(0), forced=False)
+    assert worth_a_look(knowing(undated), "work", at(0), forced=True)
+
+
+def test_an_unknown_login_is_not_looked_at() -> None:
+    assert not worth_a_look(Refreshing(), "work", at(0), forced=True)
 
 
 # --------------------------------------------------------------------------- for whom it is needed

@@ -12,7 +12,7 @@ import pytest
 from protocol.login import CredentialsUnusable
 from supervisor import login_sources
 from supervisor.credential_disk import RealCredentialDisk
-from supervisor.keychain import FRESH_SECONDS, Keychain, service_of
+from supervisor.keychain import FRESH_SECONDS, Keychain, of_this_machine, service_of
 
 TOOL = """
 import json, pathlib, shlex, sys
@@ -27,6 +27,11 @@ if words == ["-i"]:
     entries.write_text(json.dumps(known))
 elif known.get("locked"):
     sys.exit(36)
+elif words[0] == "delete-generic-password":
+    if known.pop(words[words.index("-s") + 1], None) is None:
+        sys.exit(44)
+    entries.write_text(json.dumps(known))
+    print("password has been deleted.")
 else:
     assert words[0] == "find-generic-password"
     service = words[words.index("-s") + 1]
@@ -97,8 +102,24 @@ def test_a_locked_keychain_says_what_to_do(mac: Mac) -> None:
         mac.keychain.look(mac.home)
 
 
+def test_an_entry_is_removed_once_and_others_stay(mac: Mac) -> None:
+    mac.put("one")
+    mac.keychain.look(mac.home)
+    assert not mac.keychain.remove(mac.home.parent / "other")
+    assert mac.keychain.remove(mac.home)
+    assert mac.keychain.look(mac.home) is None
+    assert not mac.keychain.remove(mac.home)
+
+
+def test_only_macos_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert of_this_machine() is None
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert of_this_machine() is not None
+
+
 def test_without_the_tool_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(CredentialsUnusable, match="cannot be read"):
+    with pytest.raises(CredentialsUnusable, match="cannot be used"):
         Keychain((str(tmp_path / "none"),)).look(tmp_path)
 
 
