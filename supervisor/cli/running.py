@@ -13,6 +13,7 @@ from supervisor.cli.failure import Failure
 if TYPE_CHECKING:
     from protocol.config.model import Config
     from protocol.secrets import Secret
+    from supervisor.configuration import Loaded
     from supervisor.instance import Instance
 
 _UNAUTHORIZED = (401, 403)
@@ -133,14 +134,24 @@ def refused(status: int, message: str) -> Failure:
 def configuration_of(instance: Instance) -> Config | None:
     """The configuration that this instance was started with, as its file is now.
 
-    None where that does not load any more; the instance itself then goes on with what it had.
+    None where that does not load any more; the instance itself then goes on with what it had. None
+    as well where its access token is in a variable that this shell has not got: what other secrets
+    are does not matter here.
     """
+    loaded = seen_of(instance)
+    if loaded is None or "access.token" in loaded.unset_secrets:
+        return None
+    return loaded.config
+
+
+def seen_of(instance: Instance) -> Loaded | None:
+    """The same for who needs no secret of it: those that this shell has not got have stand-ins."""
     from protocol.config import ConfigInvalid
     from supervisor import configuration
 
     argument = Path(instance.config) if instance.config else None
     try:
-        return configuration.load(argument, overrides={}, environ=os.environ).config
+        return configuration.load(argument, environ=os.environ, looks_only=True)
     except (ConfigInvalid, OSError):
         return None
 
