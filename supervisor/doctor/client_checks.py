@@ -45,7 +45,14 @@ def settings_point_here(facts: Facts) -> Iterator[Finding]:
         reason = reason or str(client.get("reason") or "")
         said = f"{file.path} points at {file.url or 'the upstream itself'}, not at {facts.url}"
         said += f": {reason}" if reason else ""
-        if facts.status.get("tls"):  # nothing that this program could do
+        if not file.has_directory:
+            fix = "nothing, where Claude Code is not used; else start Claude Code once, then this."
+            yield Finding("settings-elsewhere", said, fix, "note")
+        elif facts.status and not client:
+            said += ": the instance was started to leave it alone (--no-client)"
+            fix = "nothing, if that was meant; `supervisor exec -- claude` comes here for one run."
+            yield Finding("settings-elsewhere", said, fix, "note")
+        elif facts.status.get("tls"):  # nothing that this program could do
             fix = "set it to a name of the certificate, or client.manage = false."
             yield Finding("settings-elsewhere", said, fix, "note")
         else:

@@ -92,6 +92,20 @@ ROWS = (
     Row("settings-elsewhere", {"settings": (SettingsFact(SETTINGS),)}, {}, "the upstream itself"),
     Row(
         "settings-elsewhere",
+        {"settings": (SettingsFact(SETTINGS, has_directory=False),)},
+        {"settings": (SettingsFact(SETTINGS, has_directory=False),), "url": ""},
+        "the upstream itself",
+        "note",
+    ),
+    Row(
+        "settings-elsewhere",
+        {"settings": (SettingsFact(SETTINGS),), "status": {"client": None}},
+        {"settings": (SettingsFact(SETTINGS, URL),), "status": {"client": None}},
+        "leave it alone",
+        "note",
+    ),
+    Row(
+        "settings-elsewhere",
         {"settings": (SettingsFact(SETTINGS, "https://other:4080"),), "status": TLS_STATUS},
         {"settings": (SettingsFact(SETTINGS, "https://box.test:4080"),), "status": TLS_STATUS},
         "https://other:4080",
