@@ -48,8 +48,7 @@ def settings_point_here(facts: Facts) -> Iterator[Finding]:
         if not file.has_directory:
             fix = "nothing, where Claude Code is not used; else start Claude Code once, then this."
             yield Finding("settings-elsewhere", said, fix, "note")
-        elif facts.status and not client:
-            said += ": the instance was started to leave it alone (--no-client)"
+        elif client.get("state") == "off" or (facts.status and not client):
             fix = "nothing, if that was meant; `supervisor exec -- claude` comes here for one run."
             yield Finding("settings-elsewhere", said, fix, "note")
         elif facts.status.get("tls"):  # nothing that this program could do

@@ -99,9 +99,12 @@ ROWS = (
     ),
     Row(
         "settings-elsewhere",
-        {"settings": (SettingsFact(SETTINGS),), "status": {"client": None}},
+        {
+            "settings": (SettingsFact(SETTINGS),),
+            "status": {"client": {"state": "off", "reason": "--no-client was said"}},
+        },
         {"settings": (SettingsFact(SETTINGS, URL),), "status": {"client": None}},
-        "leave it alone",
+        "--no-client was said",
         "note",
     ),
     Row(
