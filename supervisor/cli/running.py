@@ -50,7 +50,7 @@ class RunningInstance:
     def credential(self) -> Secret | None:
         """`[access] token`, for calls that need it at once; None where there is none."""
         if self._token is None:
-            self._token = access_token(configuration_of(self.instance), state_directory())
+            self._token = _what_lets_in(self.instance)
         return self._token
 
     def _with_token(self, call: Callable[[], object]) -> object:
@@ -63,7 +63,7 @@ class RunningInstance:
         except Refused as refusal:
             if refusal.status not in _UNAUTHORIZED or self._token is not None:
                 raise
-            self._token = access_token(configuration_of(self.instance), state_directory())
+            self._token = _what_lets_in(self.instance)
             if self._token is None:
                 raise
         return call()
@@ -158,14 +158,29 @@ def seen_of(instance: Instance) -> Loaded | None:
 
 def access_token(config: Config | None, directory: Path) -> Secret | None:
     """What lets this machine's owner in: `[access] token`, or where clients need keys the one of
-    the state directory; None where nothing is asked for."""
+    the state directory; None where nothing is asked for.
+
+    Without a configuration, for it does not load, what the environment says is left.
+    """
+    from protocol.secrets import Secret
     from supervisor.client_key import known_key
 
     if config is None:
-        return None
+        given = os.environ.get("SUPERVISOR_ACCESS_TOKEN", "")
+        return Secret(given) if given else None
     if config.access.token:
         return config.access.token
     return known_key(directory) if config.access.keys else None
+
+
+def _what_lets_in(instance: Instance) -> Secret | None:
+    """The same for an instance that has asked for something: it may have begun to ask for keys before
+    its file was broken, so where nothing is known of that the owner's key is tried."""
+    from supervisor.client_key import known_key
+
+    config = configuration_of(instance)
+    token = access_token(config, state_directory())
+    return token or (known_key(state_directory()) if config is None else None)
 
 
 def _silent(directory: Path) -> Failure:
