@@ -55,7 +55,8 @@ def settings_point_here(facts: Facts) -> Iterator[Finding]:
             fix = "set it to a name of the certificate, or client.manage = false."
             yield Finding("settings-elsewhere", said, fix, "note")
         else:
-            fix = "`supervisor client apply`; docs/client-settings.md says when we stand back."
+            first = "do what that says, then " if reason else ""
+            fix = f"{first}`supervisor client apply`; docs/client-settings.md has each case."
             yield Finding("settings-elsewhere", said, fix)
 
 
