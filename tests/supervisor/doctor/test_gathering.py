@@ -268,3 +268,14 @@ def test_whether_claude_code_was_ever_started_is_known(home: Path) -> None:
     assert not _look().settings[0].has_directory
     (home / ".claude").mkdir()
     assert _look().settings[0].has_directory
+
+
+def test_who_is_asked_for_a_token_that_is_not_known_here_finds_nothing_wrong_with_that(
+    home: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stub_instance(state) as server:
+        refusal = {"error": {"message": "send the proxy's access token"}}
+        server.answers["POST", "/v1/messages"] = (401, refusal)
+        assert machine.front_door(running.find()) == ""
+        monkeypatch.setenv("SUPERVISOR_ACCESS_TOKEN", "not-the-one")
+        assert "send the proxy's access token" in machine.front_door(running.find())
