@@ -1,10 +1,8 @@
-"""Removing what the program keeps: its own files by name, never a whole directory unseen but those of
-the logins that it made."""
+"""Removing what the program keeps: its own files by name, never a whole directory unseen."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,20 +32,14 @@ def purge(
     files += _matching(state_directory, LOCKS)
     files += [config] if config is not None and config.exists() else []
     files += [path for path in (environment_file(),) if path.exists()]
-    # With an account's login goes all that Claude Code left in the directory made for it.
-    logins = state_directory / "logins"
-    files += sorted(logins.iterdir()) if logins.is_dir() and not logins.is_symlink() else []
     for path in files:
         try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            path.unlink()
             removed.append(path)
         except OSError as error:
             kept.append((path, error.strerror or type(error).__name__))
     own_config = configuration.default_file().parent
-    for directory in (logs, logins, state_directory, own_config):
+    for directory in (logs, state_directory, own_config):
         if directory.is_dir() and not any(directory.iterdir()):
             os.rmdir(directory)  # noqa: PTH106 - says what it does: only an empty one
             removed.append(directory)

@@ -156,28 +156,6 @@ def test_purge_removes_what_is_ours_and_nothing_else(
     assert settings.read_bytes() == ORIGINAL
 
 
-def test_purge_removes_the_logins_that_auth_login_made(state_dir: Path, invoke: Invoke) -> None:
-    login = state_dir / "logins" / "home"
-    (login / "backups").mkdir(parents=True)
-    (login / ".credentials.json").write_text("{}")
-    done = invoke("uninstall", "--purge", "--yes")
-    assert done.exit_code == 0, done.output
-    assert not state_dir.exists()
-    assert f"removed {login}" in done.output
-
-
-def test_purge_follows_no_link_out_of_its_logins(state_dir: Path, invoke: Invoke) -> None:
-    theirs = state_dir.parent / "claude-home"
-    theirs.mkdir(parents=True)
-    (theirs / ".credentials.json").write_text("{}")
-    (state_dir / "logins").mkdir(parents=True)
-    (state_dir / "logins" / "home").symlink_to(theirs)
-    done = invoke("uninstall", "--purge", "--yes")
-    assert done.exit_code == 0, done.output
-    assert (theirs / ".credentials.json").exists()
-    assert not state_dir.exists()
-
-
 def test_a_look_where_there_is_nothing_to_repair_imports_next_to_nothing(
     state_dir: Path, start: Start
 ) -> None:
