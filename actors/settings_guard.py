@@ -22,6 +22,7 @@ log = logging.getLogger("actors.settings_guard")
 PROBE_SECONDS = 1.0
 START_SECONDS = 3.0
 """The start waits for so long for the door to answer; after that the guard goes on trying."""
+UNMANAGED = "client.manage is false, or --no-client was said"
 END_SECONDS = 1.0
 """For putting back when the program is stopped at once."""
 
@@ -52,7 +53,9 @@ class SettingsGuardActor:
 
     async def run(self, context: Context[None, Guarding]) -> None:
         """Until the program stops; then clients are put back."""
-        self._now = context.restored or Guarding(pointing.off("not yet"))
+        unmanaged = self._clients.plan() is None  # then nothing further is said of it
+        told = UNMANAGED if unmanaged else "not yet"
+        self._now = context.restored or Guarding(pointing.off(told))
         try:
             await self._start(context)
             context.ready()
@@ -113,7 +116,7 @@ class SettingsGuardActor:
         if before.pointing.mode == "pointed" and (plan is None or plan.blocked):
             await self._put_back(context)
         if plan is None:
-            state = pointing.off("client.manage is false")
+            state = pointing.off(UNMANAGED)
         elif plan.blocked:
             state = pointing.pointed(Pointing(), _stood_back(plan, plan.blocked))
             log.warning("clients are not pointed here: %s", plan.blocked)

@@ -88,11 +88,12 @@ def _check_host(head: RequestHead, rules: Rules) -> Problem | None:
     ours = [bool(name) and (is_loopback_name(name) or name in rules.hosts) for name in names]
     if ours and all(ours):
         return None
-    return Problem(
-        403,
-        f"the host name {', '.join(values)[:80]!r} is not one of ours; use the address the proxy prints, or "
-        "add the name to server.allowed_hosts",
-    )
+    said = f"the host name {', '.join(values)[:80]!r} is not one of ours"
+    if not head.target.startswith(b"/"):  # the upstream's name, for a proxy of the other kind
+        advice = "this is not a forward proxy: set the client's base URL to it, not HTTP_PROXY"
+    else:
+        advice = "use the address the proxy prints, or add the name to server.allowed_hosts"
+    return Problem(403, f"{said}; {advice}")
 
 
 # Of what no origin is sent with: images, scripts, links, reads that show the page nothing. Another

@@ -20,7 +20,6 @@ from protocol.config import (
     Config,
     ConfigError,
     ConfigInvalid,
-    Decoded,
     EnvironmentOverlay,
     Setting,
     decode_with_origins,
@@ -32,6 +31,7 @@ from protocol.config.schema import settings
 from protocol.secrets import scrub
 from supervisor.effective import render_effective
 from supervisor.environment_accounts import environment_accounts
+from supervisor.unset_secrets import with_stand_ins
 
 __all__ = [
     "APPLICATION",
@@ -68,6 +68,8 @@ class Loaded(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
     accounts_from: tuple[AccountSource, ...]
     """Where accounts come from; empty: none at all, the client's own credential is passed on."""
+    unset_secrets: tuple[str, ...] = ()
+    """Their full paths, where `load` was told that they may be; each has a stand-in."""
 
 
 def load(
@@ -76,11 +78,13 @@ def load(
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str],
     stored_accounts: Sequence[str] = (),
+    looks_only: bool = False,
 ) -> Loaded:
     """Read the configuration.
 
     `argument` is the file named on the command line; `overrides` are options given there, by key
-    path (`server.port`). `stored_accounts` are the names in the token store.
+    path (`server.port`). `stored_accounts` are the names in the token store. With `looks_only` a
+    secret may be `${NAME}` of a variable that is not set here: it has a stand-in then.
 
     Raises `ConfigInvalid` with every mistake, or its kind `ConfigNotPermitted`. The caller keeps
     what it has: nothing is half loaded.
@@ -89,6 +93,10 @@ def load(
     source = str(path) if path else "no file"
     document = _read(path) if path else {}
     overlay = environment_overlay(environ)
+    unset: tuple[str, ...] = ()
+    if looks_only:
+        document, unset = with_stand_ins(document, environ)
+        unset = tuple(one for one in unset if one not in {s.path for s in overlay.settings})
     decoded = decode_with_origins(
         document,
         variables=environ,
@@ -99,11 +107,11 @@ def load(
     )
     warnings = (
         *_unknown_variables(overlay),
-        *_readable_secrets(decoded, path),
+        *_readable_secrets([one for one in decoded.literal_secrets if one not in unset], path),
         *_shadowed(decoded.config, stored_accounts),
         *_shared_logins(decoded.config),
     )
-    loaded = Loaded(decoded.config, path, decoded.origins, warnings, ())
+    loaded = Loaded(decoded.config, path, decoded.origins, warnings, (), unset)
     return _with_accounts(loaded, environ, stored_accounts)
 
 
@@ -193,15 +201,15 @@ def _unknown_variables(overlay: EnvironmentOverlay) -> Iterator[str]:
         yield f"{name} is not a setting; it is ignored" + (f" ({hint})" if hint else "")
 
 
-def _readable_secrets(decoded: Decoded, path: Path | None) -> Iterator[str]:
-    if path is None or not decoded.literal_secrets or os.name == "nt":
+def _readable_secrets(literal: Sequence[str], path: Path | None) -> Iterator[str]:
+    if path is None or not literal or os.name == "nt":
         return
     try:
         mode = path.stat().st_mode
     except OSError:  # it was there a moment ago; the next reload tells
         return
     if mode & (stat.S_IRGRP | stat.S_IROTH):
-        keys = ", ".join(decoded.literal_secrets)
+        keys = ", ".join(literal)
         yield (
             f"{path} has secrets written out ({keys}) and can be read by other users "
             f"of this machine: chmod 600 it, or use ${{VARIABLE}}"
@@ -248,4 +256,5 @@ def _with_accounts(loaded: Loaded, environ: Mapping[str, str], stored: Sequence[
         {**loaded.origins, **found.origins},
         (*loaded.warnings, *found.warnings),
         ("environment",) if found.accounts else (),
+        loaded.unset_secrets,
     )

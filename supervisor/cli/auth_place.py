@@ -43,11 +43,12 @@ def change(edit: Callable[[TokenFile], TokenFile]) -> None:
 def configuration() -> Config:
     """The running instance's, as its file is now; where none runs, what one would start with.
 
+    Secrets may be stand-ins where one runs, which has the variables that this shell may not have.
     Raises Failure.
     """
     found = runs()
     argument = Path(found.instance.config) if found is not None and found.instance.config else None
-    return load_or_fail(argument, {}).config
+    return load_or_fail(argument, {}, looks_only=found is not None).config
 
 
 def configured() -> tuple[Account, ...]:

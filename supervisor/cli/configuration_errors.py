@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from supervisor.configuration import Loaded
 
 
-def load_or_fail(argument: Path | None, overrides: Mapping[str, object]) -> Loaded:
-    """The configuration, its warnings on stderr.
+def load_or_fail(
+    argument: Path | None, overrides: Mapping[str, object], *, looks_only: bool = False
+) -> Loaded:
+    """The configuration, its warnings on stderr. With `looks_only` as `configuration.load` says.
 
     Raises Failure with every error in it: 78, or 77 for a file that this user may not read.
     """
@@ -28,7 +30,11 @@ def load_or_fail(argument: Path | None, overrides: Mapping[str, object]) -> Load
     stored, unreadable = stored_names(configuration.state_directory(os.environ))
     try:
         loaded = configuration.load(
-            argument, overrides=overrides, environ=os.environ, stored_accounts=stored
+            argument,
+            overrides=overrides,
+            environ=os.environ,
+            stored_accounts=stored,
+            looks_only=looks_only,
         )
     except ConfigInvalid as invalid:
         number = len(invalid.errors)

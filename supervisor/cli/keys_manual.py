@@ -7,7 +7,6 @@ from supervisor.cli.manual import PLACE_VARIABLES, Manual
 
 _PAGE = "docs/operating.md#keys-for-several-people"
 _STORE_EXITS = {exit_codes.PERMISSION: "keys.json may not be read or written"}
-_ONE_KEY_EXITS = {exit_codes.FAILED: "there is no such key, or it is still valid", **_STORE_EXITS}
 
 KEYS = Manual(
     examples={
@@ -37,7 +36,7 @@ LIST = Manual(
 )
 REVOKE = Manual(
     examples={"supervisor keys revoke 3f8a41d0": "The ID is in `supervisor keys list`."},
-    exits=_ONE_KEY_EXITS,
+    exits={exit_codes.FAILED: "there is no such key", **_STORE_EXITS},
     see=("supervisor keys list", _PAGE),
 )
 DELETE = Manual(
@@ -45,6 +44,6 @@ DELETE = Manual(
         "supervisor keys delete 3f8a41d0": "One that is over or revoked.",
         "supervisor keys delete 3f8a41d0 --force": "One that is still valid.",
     },
-    exits=_ONE_KEY_EXITS,
+    exits={exit_codes.FAILED: "there is no such key, or it is still valid", **_STORE_EXITS},
     see=("supervisor keys revoke", _PAGE),
 )

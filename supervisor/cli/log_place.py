@@ -23,9 +23,8 @@ def log_directory(named: Path | None) -> Path:
 
     state = running.state_directory()
     last = instance.read(state)
-    config = running.configuration_of(last) if last is not None else None
-    if config is None:
-        config = load_or_fail(None, {}).config
+    loaded = running.seen_of(last) if last is not None else None
+    config = (loaded or load_or_fail(None, {}, looks_only=True)).config
     return Path(config.logs.directory) if config.logs.directory else state / "logs"
 
 

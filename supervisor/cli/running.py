@@ -13,6 +13,7 @@ from supervisor.cli.failure import Failure
 if TYPE_CHECKING:
     from protocol.config.model import Config
     from protocol.secrets import Secret
+    from supervisor.configuration import Loaded
     from supervisor.instance import Instance
 
 _UNAUTHORIZED = (401, 403)
@@ -49,7 +50,7 @@ class RunningInstance:
     def credential(self) -> Secret | None:
         """`[access] token`, for calls that need it at once; None where there is none."""
         if self._token is None:
-            self._token = access_token(configuration_of(self.instance), state_directory())
+            self._token = _what_lets_in(self.instance)
         return self._token
 
     def _with_token(self, call: Callable[[], object]) -> object:
@@ -62,7 +63,7 @@ class RunningInstance:
         except Refused as refusal:
             if refusal.status not in _UNAUTHORIZED or self._token is not None:
                 raise
-            self._token = access_token(configuration_of(self.instance), state_directory())
+            self._token = _what_lets_in(self.instance)
             if self._token is None:
                 raise
         return call()
@@ -133,28 +134,53 @@ def refused(status: int, message: str) -> Failure:
 def configuration_of(instance: Instance) -> Config | None:
     """The configuration that this instance was started with, as its file is now.
 
-    None where that does not load any more; the instance itself then goes on with what it had.
+    None where that does not load any more; the instance itself then goes on with what it had. None
+    as well where its access token is in a variable that this shell has not got: what other secrets
+    are does not matter here.
     """
+    loaded = seen_of(instance)
+    if loaded is None or "access.token" in loaded.unset_secrets:
+        return None
+    return loaded.config
+
+
+def seen_of(instance: Instance) -> Loaded | None:
+    """The same for who needs no secret of it: those that this shell has not got have stand-ins."""
     from protocol.config import ConfigInvalid
     from supervisor import configuration
 
     argument = Path(instance.config) if instance.config else None
     try:
-        return configuration.load(argument, overrides={}, environ=os.environ).config
+        return configuration.load(argument, environ=os.environ, looks_only=True)
     except (ConfigInvalid, OSError):
         return None
 
 
 def access_token(config: Config | None, directory: Path) -> Secret | None:
     """What lets this machine's owner in: `[access] token`, or where clients need keys the one of
-    the state directory; None where nothing is asked for."""
+    the state directory; None where nothing is asked for.
+
+    Without a configuration, for it does not load, what the environment says is left.
+    """
+    from protocol.secrets import Secret
     from supervisor.client_key import known_key
 
     if config is None:
-        return None
+        given = os.environ.get("SUPERVISOR_ACCESS_TOKEN", "")
+        return Secret(given) if given else None
     if config.access.token:
         return config.access.token
     return known_key(directory) if config.access.keys else None
+
+
+def _what_lets_in(instance: Instance) -> Secret | None:
+    """The same for an instance that has asked for something: it may have begun to ask for keys before
+    its file was broken, so where nothing is known of that the owner's key is tried."""
+    from supervisor.client_key import known_key
+
+    config = configuration_of(instance)
+    token = access_token(config, state_directory())
+    return token or (known_key(state_directory()) if config is None else None)
 
 
 def _silent(directory: Path) -> Failure:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MANUAL = Manual(
     examples={
-        "supervisor setup": "Ask, then show what will be done, and do it after a last question.",
+        "supervisor setup": "Ask everything first, then do what you agreed to.",
         "supervisor setup --yes": "Ask nothing: the usual answer to every question.",
         "supervisor setup --yes --no-service --port 4090": "Everything but the service, on another port.",
     },

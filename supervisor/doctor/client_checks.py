@@ -45,11 +45,18 @@ def settings_point_here(facts: Facts) -> Iterator[Finding]:
         reason = reason or str(client.get("reason") or "")
         said = f"{file.path} points at {file.url or 'the upstream itself'}, not at {facts.url}"
         said += f": {reason}" if reason else ""
-        if facts.status.get("tls"):  # nothing that this program could do
+        if not file.has_directory:
+            fix = "nothing, where Claude Code is not used; else start Claude Code once, then this."
+            yield Finding("settings-elsewhere", said, fix, "note")
+        elif client.get("state") == "off" or (facts.status and not client):
+            fix = "nothing, if that was meant; `supervisor exec -- claude` comes here for one run."
+            yield Finding("settings-elsewhere", said, fix, "note")
+        elif facts.status.get("tls"):  # nothing that this program could do
             fix = "set it to a name of the certificate, or client.manage = false."
             yield Finding("settings-elsewhere", said, fix, "note")
         else:
-            fix = "`supervisor client apply`; docs/client-settings.md says when we stand back."
+            first = "do what that says, then " if reason else ""
+            fix = f"{first}`supervisor client apply`; docs/client-settings.md has each case."
             yield Finding("settings-elsewhere", said, fix)
 
 

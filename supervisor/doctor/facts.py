@@ -21,6 +21,8 @@ class SettingsFact(msgspec.Struct, frozen=True):
     advice: str = ""
     environment: tuple[str, ...] = ()
     writable: bool = True
+    has_directory: bool = True
+    """Claude Code makes it with its first start: without it nobody uses Claude Code here."""
 
 
 class AccountFact(msgspec.Struct, frozen=True):

@@ -49,7 +49,7 @@ def gathered(
     """`found` is the running instance. With `online` the upstream is asked for the time, once and
     without a credential."""
     state = configuration.state_directory(environ)
-    config, path, errors = _configured(argument, environ, state)
+    config, path, errors = _configured(argument, environ, state, runs=found is not None)
     status = _status(found)
     url = found.instance.url if found is not None else ""
     accounts, problems = _accounts(config, state)
@@ -87,11 +87,14 @@ def gathered(
 
 
 def _configured(
-    argument: Path | None, environ: Mapping[str, str], state: Path
+    argument: Path | None, environ: Mapping[str, str], state: Path, *, runs: bool
 ) -> tuple[Config, str, tuple[str, ...]]:
+    """An instance that runs has the variables of its secrets from where it was started."""
     stored, _ = stored_names(state)
     try:
-        loaded = configuration.load(argument, environ=environ, stored_accounts=stored)
+        loaded = configuration.load(
+            argument, environ=environ, stored_accounts=stored, looks_only=runs
+        )
     except ConfigInvalid as invalid:
         return Config(), "", tuple(map(str, invalid.errors))
     return loaded.config, str(loaded.path or ""), ()
@@ -169,6 +172,7 @@ def _settings(config: Config, state: Path, environ: Mapping[str, str]) -> Iterat
             advice=file.advice,
             environment=tuple(_variables(path)),
             writable=_writable(path),
+            has_directory=os.path.isdir(path.parent),  # noqa: PTH112 - no place is an error
         )
 
 

@@ -49,6 +49,8 @@ def front_door(found: RunningInstance) -> str:
     except Refused as refusal:
         if refusal.status == 404 and nobody in refusal.message:
             return ""
+        if refusal.status == 401 and token is None:  # as it should: it wants what we have not got
+            return ""
         return f"a message for an account that does not exist was answered with {refusal}"
     return "a message for an account that does not exist was served"
 

@@ -65,6 +65,15 @@ async def test_it_points_when_the_door_answers_and_puts_back_in_two_steps(
     assert world.view["state"] == "restored"
 
 
+async def test_who_was_told_to_leave_settings_alone_says_so_from_the_start(
+    autojump_clock: object, world: World
+) -> None:
+    world.write("[client]\nmanage = false")
+    async with running(world):
+        assert world.view["state"] == "off"
+        assert world.view["reason"] == "client.manage is false, or --no-client was said"
+
+
 async def test_it_does_not_point_before_the_door_answers(
     autojump_clock: object, world: World
 ) -> None:

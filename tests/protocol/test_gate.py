@@ -319,3 +319,18 @@ def test_our_own_key_goes_to_no_upstream(
     rules = Rules(pool=pool, own_key=Secret(OWN_KEY))
     assert status("POST", "/v1/messages", header, rules=rules) == expected
     assert status("GET", "/status", header, rules=rules) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("CONNECT", b"api.anthropic.com:443"), ("POST", b"http://api.anthropic.com/v1/messages")],
+)
+def test_who_takes_us_for_a_forward_proxy_is_told_so_and_not_to_add_the_upstreams_name(
+    method: str, target: bytes
+) -> None:
+    head = RequestHead(method, target, ((b"host", b"api.anthropic.com"),))
+    problem = check(head, route_of(method, head.path), OPEN_RULES)
+    assert problem is not None
+    assert problem.status == 403
+    assert "not a forward proxy" in problem.message
+    assert "allowed_hosts" not in problem.message

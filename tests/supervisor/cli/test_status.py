@@ -128,6 +128,22 @@ def test_a_token_that_is_not_known_here_is_asked_for(state_dir: Path, invoke: In
         assert "SUPERVISOR_ACCESS_TOKEN" in done.stderr
 
 
+@pytest.mark.parametrize("broken", ["[server]\nport = -1\n", "no toml"])
+def test_a_broken_file_keeps_nobody_out_who_has_the_token_or_the_owners_key(
+    broken: str, tmp_path: Path, state_dir: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "supervisor.toml"
+    file.write_text(broken)
+    key = "llm-supervisor-0123456789abcdef"
+    with stub_instance(state_dir, token=key, config=str(file)):
+        assert invoke("status").exit_code == 77
+        (state_dir / "client.key").write_text(f"{key}\n")
+        assert invoke("status").exit_code == 0
+        (state_dir / "client.key").unlink()
+        monkeypatch.setenv("SUPERVISOR_ACCESS_TOKEN", key)
+        assert invoke("status").exit_code == 0
+
+
 def test_the_environment_can_give_the_token(
     state_dir: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

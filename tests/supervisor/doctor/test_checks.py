@@ -92,6 +92,23 @@ ROWS = (
     Row("settings-elsewhere", {"settings": (SettingsFact(SETTINGS),)}, {}, "the upstream itself"),
     Row(
         "settings-elsewhere",
+        {"settings": (SettingsFact(SETTINGS, has_directory=False),)},
+        {"settings": (SettingsFact(SETTINGS, has_directory=False),), "url": ""},
+        "the upstream itself",
+        "note",
+    ),
+    Row(
+        "settings-elsewhere",
+        {
+            "settings": (SettingsFact(SETTINGS),),
+            "status": {"client": {"state": "off", "reason": "--no-client was said"}},
+        },
+        {"settings": (SettingsFact(SETTINGS, URL),), "status": {"client": None}},
+        "--no-client was said",
+        "note",
+    ),
+    Row(
+        "settings-elsewhere",
         {"settings": (SettingsFact(SETTINGS, "https://other:4080"),), "status": TLS_STATUS},
         {"settings": (SettingsFact(SETTINGS, "https://box.test:4080"),), "status": TLS_STATUS},
         "https://other:4080",
@@ -454,3 +471,11 @@ def test_a_port_of_any_kind_is_not_looked_for_by_name() -> None:
     """The message names the configured port, not the usual one."""
     taken = _found({"port_owner": "x", "config": Config(server=Server(port=4999))})
     assert "port 4999" in taken[0].message
+
+
+def test_who_stood_back_for_a_reason_is_not_told_to_apply_before_that_is_mended() -> None:
+    files = [{"file": SETTINGS, "reason": "points elsewhere"}]
+    there = (SettingsFact(SETTINGS, "http://other"),)
+    found = _found({"settings": there, "status": {"client": {"files": files}}})
+    assert [one.fix[:23] for one in found] == ["do what that says, then"]
+    assert [one.fix[:11] for one in _found({"settings": there})] == ["`supervisor"]

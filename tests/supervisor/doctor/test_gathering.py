@@ -17,6 +17,7 @@ import trustme
 from protocol.config import Config, Server
 from protocol.config import Upstream as UpstreamSection
 from server.scripted import Answer, ScriptedUpstream
+from supervisor.cli import running
 from supervisor.doctor import gathering, machine
 from supervisor.doctor.facts import Facts, PickerFact, UpstreamFact
 from supervisor.doctor.port_owner import owner_of
@@ -248,3 +249,33 @@ def test_an_upstream_that_is_not_there_is_told_with_the_kind_of_the_fault() -> N
     assert machine.asked_upstream(config, {}).kind == "connect"
     named = Config(upstream=UpstreamSection(base_url="http://nowhere.invalid"))
     assert machine.asked_upstream(named, {}).kind == "dns"
+
+
+def test_secrets_of_a_running_instance_are_no_mistake_of_this_shell(
+    home: Path, state: Path
+) -> None:
+    config = home / "config.toml"
+    config.write_text('[[account]]\nname = "work"\napi_key = "${KEY_OF_ANOTHER_SHELL}"\n')
+    with stub_instance(state, config=str(config)):
+        facts = gathering.gathered(config, os.environ, running.find(), online=False)
+    assert facts.config_errors == ()
+    assert [account.name for account in facts.accounts] == ["work"]
+    facts = gathering.gathered(config, os.environ, None, online=False)
+    assert "KEY_OF_ANOTHER_SHELL" in facts.config_errors[0]
+
+
+def test_whether_claude_code_was_ever_started_is_known(home: Path) -> None:
+    assert not _look().settings[0].has_directory
+    (home / ".claude").mkdir()
+    assert _look().settings[0].has_directory
+
+
+def test_who_is_asked_for_a_token_that_is_not_known_here_finds_nothing_wrong_with_that(
+    home: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stub_instance(state) as server:
+        refusal = {"error": {"message": "send the proxy's access token"}}
+        server.answers["POST", "/v1/messages"] = (401, refusal)
+        assert machine.front_door(running.find()) == ""
+        monkeypatch.setenv("SUPERVISOR_ACCESS_TOKEN", "not-the-one")
+        assert "send the proxy's access token" in machine.front_door(running.find())
