@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from protocol.sse import Event
+from protocol.translation.provider_error import read_failure
 from protocol.translation.provider_stream import count
 
 Json = dict[str, Any]
@@ -113,9 +114,14 @@ class AnswerStream:
                 usage = usage_view(self._usage)
                 return [{**self._head, "choices": [], "usage": usage}]
             case "error":
-                self.ended = True
-                return [error_view(_object(data.get("error")))]
+                return self._failed(_object(data.get("error")))
+            case None if isinstance(data.get("error"), dict):  # one of ours, in this shape already
+                return self._failed(data["error"])
         return []
+
+    def _failed(self, error: Json) -> list[Json]:
+        self.ended = True
+        return [error_view(error)]
 
     def _block(self, index: int, block: Json) -> list[Json]:
         if block.get("type") == "text" and _words(block.get("text")):
@@ -189,21 +195,27 @@ def _words(value: object) -> str:
 
 
 def error_view(error: Json) -> Json:
-    """An Anthropic error in OpenAI's shape, in the same words."""
+    """An Anthropic error in OpenAI's shape, in the same words; what has that shape stays."""
+    if "param" in error:
+        return {"error": error}
     kind = error.get("type")
     return {"error": {"message": error.get("message"), "type": kind, "param": None, "code": kind}}
 
 
-def error_body(body: bytes) -> bytes:
-    """An Anthropic error answer in OpenAI's shape; what is none, or has it already, stays as it is."""
+def error_body(status: int, body: bytes) -> bytes:
+    """An error answer in OpenAI's shape, whatever it was; what has that shape stays as it is."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return body
+        document = None
     error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict) or "param" in error:
-        return body
-    return msgspec.json.encode(error_view(error))
+    if isinstance(error, dict):
+        if "param" in error:
+            return body
+        if isinstance(error.get("message"), str) and isinstance(error.get("type"), str):
+            return msgspec.json.encode(error_view(error))
+    told = read_failure(status, body)
+    return msgspec.json.encode(error_view({"type": told.type, "message": told.message}))
 
 
 def encode_chunk(chunk: Json) -> bytes:
