@@ -131,10 +131,27 @@ def route_of(method: str, path: str) -> Route:
 
 
 _OF_OPENAI = frozenset(
-    """
-    assistants audio batches chat chatkit completions containers conversations embeddings evals
-    fine_tuning images moderations realtime responses threads uploads vector_stores videos
-    """.split()
+    [
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "chatkit",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "fine_tuning",
+        "images",
+        "moderations",
+        "realtime",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ]
 )
 """What OpenAI's API alone has; Anthropic's batches are below its messages."""
 

@@ -60,8 +60,7 @@ class Inbound(msgspec.Struct, frozen=True):
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What somebody said who did not serve. `raw`: where the client asked in OpenAI's dialect, it is
-    in that one too."""
+    """What somebody said who did not serve; `raw`: in OpenAI's dialect, if the client asked so."""
 
     answer: Failed | Problem
     provider: str | None = None
@@ -153,9 +152,8 @@ class Elsewhere:
         if told.verdict.retry_after is not None and read_retry_after(told.headers) is None:
             headers.append((b"retry-after", str(max(int(told.verdict.retry_after), 1)).encode()))
         record = self._record
-        record.error_type = told.error.type or None
+        record.error_type, record.bytes_out = told.error.type or None, len(told.body)
         record.reason = f"{self._reason_told()}: {told.detail}"
-        record.bytes_out = len(told.body)
         record.first_byte_at = trio.current_time()
         exchange = self._in_its_own_dialect() if last.raw else self.exchange
         await exchange.start(told.status, headers)
@@ -166,10 +164,10 @@ class Elsewhere:
 
     def _in_its_own_dialect(self) -> Exchange:
         """Where an answer goes that is in the dialect in which the client asks."""
-        if self._inbound.raw is None:
+        raw = self._inbound.raw
+        if raw is None:
             return self.exchange
-        raw, _ = self._inbound.raw
-        return HeldStream(raw) if self._is_open() else raw
+        return HeldStream(raw[0]) if self._is_open() else raw[0]
 
     # --- the providers, one after the other
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.translation.read_openai_content import parts_of, words_of
 from protocol.translation.refusal import (
     Json,
     as_list,
@@ -178,25 +179,27 @@ def _messages(given: list[Any]) -> tuple[list[str], list[Json]]:
         content = message.get("content")
         match message.get("role"):
             case "system" | "developer":
-                words = _words(content, where)
+                words = words_of(content, where)
                 if not messages:
                     system.append(words)
                 else:
                     words = f"<system-reminder>\n{words}\n</system-reminder>"
                     _say(messages, "user", [{"type": "text", "text": words}])
             case "user":
-                _say(messages, "user", _parts(content, where))
+                _say(messages, "user", parts_of(content, where))
             case "assistant":
                 _say(messages, "assistant", _assistant(message, where))
             case "tool":
                 result = {
                     "type": "tool_result",
                     "tool_use_id": as_text(message.get("tool_call_id"), f"{where}.tool_call_id"),
-                    "content": _parts(content, where),
+                    "content": parts_of(content, where),
                 }
                 _say(messages, "user", [result])
             case role:
                 raise unfit(f"{where}.role", f"{role!r} is not known here")
+    for message in messages:  # results first: Anthropic takes nothing before them
+        message["content"].sort(key=lambda block: block["type"] != "tool_result")
     return [words for words in system if words], messages
 
 
@@ -208,7 +211,7 @@ def _say(messages: list[Json], role: str, content: list[Json]) -> None:
 
 
 def _assistant(message: Json, where: str) -> list[Json]:
-    words = _words(message.get("content"), where) or str(message.get("refusal") or "")
+    words = words_of(message.get("content"), where) or str(message.get("refusal") or "")
     content: list[Json] = [{"type": "text", "text": words}] if words else []
     calls = as_list(message.get("tool_calls") or [], f"{where}.tool_calls")
     for place, call in enumerate(calls):
@@ -232,51 +235,3 @@ def _arguments(text: object, where: str) -> Json:
         return as_object(msgspec.json.decode(words) if words.strip() else {}, where)
     except (msgspec.DecodeError, RecursionError):
         raise unfit(where, "must be a JSON object") from None
-
-
-def _words(content: object, where: str) -> str:
-    if content is None:
-        return ""
-    parts = _parts(content, where)
-    if any(part["type"] != "text" for part in parts):
-        raise unfit(f"{where}.content", "only text can stand here")
-    return "".join(part["text"] for part in parts)
-
-
-def _parts(content: object, where: str) -> list[Json]:
-    """Without empty texts: Anthropic refuses them."""
-    where = f"{where}.content"
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    parts = [
-        _part(as_object(part, f"{where}[{place}]"), f"{where}[{place}]")
-        for place, part in enumerate(as_list(content, where))
-    ]
-    return [part for part in parts if part.get("text") != ""]
-
-
-def _part(part: Json, where: str) -> Json:
-    match part.get("type"):
-        case "text":
-            return {"type": "text", "text": as_text(part.get("text"), f"{where}.text")}
-        case "refusal":
-            return {"type": "text", "text": as_text(part.get("refusal"), f"{where}.refusal")}
-        case "image_url":
-            image = as_object(part.get("image_url"), f"{where}.image_url")
-            return _source("image", as_text(image.get("url"), f"{where}.image_url.url"), where)
-        case "file":
-            file = as_object(part.get("file"), f"{where}.file")
-            data = as_text(file.get("file_data"), f"{where}.file.file_data")
-            return _source("document", data, where)
-        case kind:
-            raise unfit(f"{where}.type", f"{kind!r} is not known here")
-
-
-def _source(kind: str, url: str, where: str) -> Json:
-    if not url.startswith("data:"):
-        return {"type": kind, "source": {"type": "url", "url": url}}
-    head, _, data = url[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if encoding != "base64" or not media_type:
-        raise unfit(where, "a data URL must have a media type and be in base64")
-    return {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}}

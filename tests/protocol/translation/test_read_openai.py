@@ -169,7 +169,7 @@ def image(url: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("message", "told"),
     [
-        (image("data:image/png,AA"), "messages[0].content[0]: a data URL must have"),
+        (image("data:image/png,AA"), "messages[0].content[0]: a data URL must be in"),
         (image("data:;base64,AA"), "messages[0].content[0]: a data URL must have"),
         (image(5), "messages[0].content[0].image_url.url: must be a string, not a number"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].image_url: must be"),
