@@ -90,7 +90,7 @@ def translated(provider: Provider, model: str, body: bytes, message_id: str) -> 
     Raises Untranslatable for what this provider cannot be told.
     """
     conversation = own_state(read_request(document_of(body)), provider.name)
-    asked = (conversation.names(), message_id, model, provider.name)
+    asked = (conversation.names(), message_id, model, provider.name, conversation.call_ids())
     if provider.dialect == "gemini":
         request = to_gemini.write_request(conversation, model)
         method = "streamGenerateContent?alt=sse" if conversation.stream else "generateContent"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from protocol.translation.provider_error import ProviderError
@@ -31,8 +33,15 @@ class GeminiStream(ProviderStream):
 
     model_field = "modelVersion"
 
-    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
-        super().__init__(names, message_id, model, origin)
+    def __init__(
+        self,
+        names: ToolNames,
+        message_id: str,
+        model: str,
+        origin: str = "",
+        taken: Container[str] = frozenset(),
+    ) -> None:
+        super().__init__(names, message_id, model, origin, taken)
         self._calls = 0
 
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:
@@ -73,7 +82,7 @@ class GeminiStream(ProviderStream):
         key = self._calls
         self._calls += 1
         given = call.get("id")
-        call_id = given if isinstance(given, str) and given else f"{self._message_id}_{key}"
+        call_id = self._call_id(given if isinstance(given, str) else "", key)
         foreign = {"google": {SIGNATURE: signature}} if isinstance(signature, str) else None
         name = self._names.back(call["name"])
         arguments = call.get("args")

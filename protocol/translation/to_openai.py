@@ -20,6 +20,7 @@ from protocol.translation.conversation import (
     Turn,
     UserTurn,
 )
+from protocol.translation.openai_reasoning import DETAILS, joined_details
 from protocol.translation.quirks import Quirks
 from protocol.translation.refusal import Json, capability_rejected, unfit
 from protocol.translation.tool_names import ToolNames, fitting_id
@@ -147,10 +148,10 @@ def _assistant(turn: AssistantTurn, names: ToolNames, quirks: Quirks) -> Json:
             # Only what came from a foreign model: Claude's own is signed, and for Claude alone.
             foreign = [thought.text for thought in turn.thinking if not thought.signature]
             message[quirks.reasoning_back] = "".join(foreign)
-        for call in turn.calls:
-            details = call.foreign.get("reasoning_details")
-            if details is not None:
-                message["reasoning_details"] = details
+        given = (call.foreign.get(DETAILS) for call in turn.calls)
+        details = [piece for some in given if isinstance(some, list) for piece in some]
+        if details:
+            message[DETAILS] = joined_details(details)
     return message
 
 
@@ -161,7 +162,7 @@ def _call(call: ToolCall, names: ToolNames) -> Json:
         "type": "function",
         "function": {"name": names.there(call.name), "arguments": arguments},
     }
-    state = {key: value for key, value in call.foreign.items() if key != "reasoning_details"}
+    state = {key: value for key, value in call.foreign.items() if key != DETAILS}
     if state:
         sent["extra_content"] = state
     return sent
