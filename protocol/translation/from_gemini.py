@@ -49,9 +49,8 @@ class GeminiStream(ProviderStream):
         usage = chunk.get("usageMetadata")
         if isinstance(usage, dict):
             self.usage = read_usage(usage)
-        candidates = chunk.get("candidates")
-        candidate = candidates[0] if isinstance(candidates, list) and candidates else None
-        if not isinstance(candidate, dict):
+        candidate = self._first(chunk.get("candidates"))
+        if candidate is None:
             return self._blocked(chunk)
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
@@ -62,7 +61,9 @@ class GeminiStream(ProviderStream):
         if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
             self._finish = finish
             if finish in _BROKEN:
-                message = f"the provider's model failed: {finish}"
+                words = candidate.get("finishMessage")
+                told = f": {words}" if isinstance(words, str) and words else ""
+                message = f"the provider's model failed: {finish}{told}"
                 return events + self.fail(ProviderError(502, "api_error", message))
         return events
 

@@ -65,7 +65,7 @@ class OpenAIStream(ProviderStream):
         return super().feed(event)
 
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:
-        choice = _first_choice(chunk.get("choices"))
+        choice = self._first(chunk.get("choices"))
         self.usage = usage_of(chunk, choice) or self.usage
         if choice is None:
             return []
@@ -147,14 +147,6 @@ class OpenAIStream(ProviderStream):
         if self._refused:
             return "refusal"
         return STOP_REASONS.get(finish.lower()) or ("tool_use" if self._calls else "end_turn")
-
-
-def _first_choice(choices: object) -> Json | None:
-    """The one that was asked for; a server may send others all the same."""
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("index") in (None, 0):
-            return choice
-    return None
 
 
 def _given_up(choice: Json, finish: str) -> ProviderError:

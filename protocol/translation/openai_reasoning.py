@@ -28,9 +28,11 @@ def thought_of(delta: Json) -> str:
         if isinstance(part, dict) and part.get("type") == _THINKING
     ]
     details = delta.get(DETAILS)
-    for piece in details if isinstance(details, list) else ():
-        if isinstance(piece, dict):
-            found.append(text_of(piece.get("text")) or text_of(piece.get("summary")))
+    found += [
+        text_of(piece.get("text")) or text_of(piece.get("summary"))
+        for piece in (details if isinstance(details, list) else ())
+        if isinstance(piece, dict)
+    ]
     return "".join(found)
 
 

@@ -67,7 +67,10 @@ class ProviderStream(ABC):
         chunks = chunk if isinstance(chunk, list) and chunk else [chunk]
         if not all(isinstance(one, dict) for one in chunks):
             return self.fail(_broken("the provider sent a chunk that is no object"))
-        return [event for one in chunks if not self.ended for event in self.chunk(one)]
+        events: list[Json] = []
+        for one in chunks:
+            events += [] if self.ended else self.chunk(one)
+        return events
 
     def chunk(self, chunk: Json) -> list[Json]:
         """One decoded chunk. Raises ProviderError as `feed` does."""
@@ -103,6 +106,14 @@ class ProviderStream(ABC):
             error = broken["error"]
             raise ProviderError(502, error["type"], error["message"])
         return collect(events)
+
+    @staticmethod
+    def _first(choices: object) -> Json | None:
+        """The answer that was asked for; a provider may send others beside it."""
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("index") in (None, 0):
+                return choice
+        return None
 
     def _call_id(self, given: str, place: int) -> str:
         """An id for the call at `place`: its own, or one of ours where that would not do.

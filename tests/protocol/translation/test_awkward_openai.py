@@ -14,7 +14,7 @@ from protocol.translation.provider_error import ProviderError
 from protocol.translation.quirks import PLAIN
 from protocol.translation.read_anthropic import read_request
 from protocol.translation.to_openai import write_request
-from tests.protocol.translation.test_from_openai import NAMES, USAGE, call, check, chunk, told
+from tests.protocol.translation.test_from_openai import NAMES, USAGE, call, check, chunk
 
 Json = dict[str, Any]
 
