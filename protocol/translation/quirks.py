@@ -27,7 +27,9 @@ class Quirks(msgspec.Struct, frozen=True):
     refuse temperature and top_p. `documents`: takes `file` parts. `reasoning_back`: an assistant's
     reasoning must come back under this name on turns with tool calls ("" : it must not). `refused`:
     fields of the request that it answers with 400. `least_temperature`: stands for 0.
-    `system`: "first" when only the first message may be a system message.
+    `system`: "first" when only the first message may be a system message. `nine_letter_ids`: of
+    calls, it takes no others. `after_tools`: what the assistant says between a tool's result and the
+    user's next words, where those may not follow each other.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -39,6 +41,8 @@ class Quirks(msgspec.Struct, frozen=True):
     refused: frozenset[str] = frozenset()
     least_temperature: float = 0.0
     system: Literal["first", "anywhere"] = "first"
+    nine_letter_ids: bool = False
+    after_tools: str = ""
 
     def output_limit(self, model: str) -> int | None:
         """The largest `max_tokens` that `model` is known to take."""
@@ -89,6 +93,7 @@ _BY_HOST: Mapping[str, Quirks] = {
         refused=frozenset({"logprobs", "logit_bias", "top_logprobs"}),
         least_temperature=1e-8,
     ),
+    "api.mistral.ai": Quirks(nine_letter_ids=True, after_tools="OK."),
     "generativelanguage.googleapis.com": Quirks(
         efforts={"gemini-*": ("low", "medium", "high")}, output_limits={"*": 65_536}
     ),
