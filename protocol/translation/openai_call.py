@@ -73,10 +73,10 @@ class Call:
             self._pending = [words]
             return ""
         self._pending.clear()
-        return words if self._begun else _object_in(words)
+        return words if self._begun else object_in(words)
 
 
-def _object_in(words: str) -> str:
+def object_in(words: str) -> str:
     """The object that was meant: several servers write it as JSON in JSON, and none at all as null."""
     try:
         value = msgspec.json.decode(words) if words.strip() else None

@@ -67,13 +67,12 @@ class ProviderStream(ABC):
         chunks = chunk if isinstance(chunk, list) and chunk else [chunk]
         if not all(isinstance(one, dict) for one in chunks):
             return self.fail(_broken("the provider sent a chunk that is no object"))
-        events: list[Json] = []
-        for one in chunks:
-            events += [] if self.ended else self.chunk(one)
-        return events
+        return [event for one in chunks for event in self.chunk(one)]
 
     def chunk(self, chunk: Json) -> list[Json]:
         """One decoded chunk. Raises ProviderError as `feed` does."""
+        if self.ended:
+            return []
         if is_error(chunk):
             return self.fail(failure(None, chunk))
         if self._writer is None:

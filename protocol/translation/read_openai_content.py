@@ -12,24 +12,27 @@ PDF = "application/pdf"
 
 
 def words_of(content: object, where: str) -> str:
-    if content is None:
-        return ""
-    parts = parts_of(content, where)
+    """All words of a message that can have nothing else; "" where there is nothing but space."""
+    parts = [] if content is None else _parts(content, f"{where}.content")
     if any(part["type"] != "text" for part in parts):
         raise unfit(f"{where}.content", "only text can stand here")
-    return "".join(part["text"] for part in parts)
+    words = "".join(part["text"] for part in parts)
+    return words if words.strip() else ""
 
 
 def parts_of(content: object, where: str) -> list[Json]:
-    """Without empty texts: Anthropic refuses them."""
-    where = f"{where}.content"
+    """Without texts of nothing but space: Anthropic refuses them."""
+    parts = _parts(content, f"{where}.content")
+    return [part for part in parts if part["type"] != "text" or part["text"].strip()]
+
+
+def _parts(content: object, where: str) -> list[Json]:
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
-    parts = [
+    return [
         _part(as_object(part, f"{where}[{place}]"), f"{where}[{place}]")
         for place, part in enumerate(as_list(content, where))
     ]
-    return [part for part in parts if part.get("text") != ""]
 
 
 def _part(part: Json, where: str) -> Json:

@@ -23,7 +23,7 @@ from protocol.translation.conversation import (
 from protocol.translation.openai_reasoning import DETAILS, joined_details
 from protocol.translation.quirks import Quirks
 from protocol.translation.refusal import Json, capability_rejected, unfit
-from protocol.translation.schema_openai import completed
+from protocol.translation.schema_demands import completed
 from protocol.translation.tool_names import ToolNames, fitting_id
 
 STOPS_MAX = 4

@@ -49,6 +49,13 @@ def fitting_id(call: str, *, nine: bool = False) -> str:
     return f"{call[: CALL_ID_MAX - _HASH - 1]}_{_hash(call)}"
 
 
+def plain_id(call: str) -> str:
+    """The same id for a call and for its result, in characters that Anthropic takes."""
+    return (
+        call if call and not _STRANGE.search(call) else f"{_STRANGE.sub('_', call)}_{_hash(call)}"
+    )
+
+
 def _fitting(name: str) -> str:
     if _FITS.match(name):
         return name

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.translation.quirks import quirks_for
-from protocol.translation.schema_openai import completed
+from protocol.translation.schema_demands import completed
 from tests.protocol.translation.test_to_openai import sent
 
 Json = dict[str, Any]
