@@ -262,7 +262,7 @@ async def test_a_model_and_a_route_that_are_not_there_are_not_found(live: Live) 
     with pytest.raises(openai.NotFoundError) as nobodys:
         await using(live, lambda client: client.models.retrieve("none"))
     told: Any = nobodys.value
-    assert (told.type, told.code, told.param) == ("not_found_error", "not_found_error", None)
+    assert (told.type, told.code, told.param) == ("not_found_error", "model_not_found", None)
     assert told.body["message"] == "model: none"
     with pytest.raises(openai.NotFoundError, match="did you mean /v1/chat/completions") as wrong:
         await using(live, asking(), base="")

@@ -15,7 +15,7 @@ from protocol.translation import answer_openai
 from protocol.translation.answer_openai import DONE, AnswerStream, whole
 from tests.kit import corpus
 
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
@@ -86,7 +86,10 @@ def test_usage_is_told_only_when_it_was_asked_for() -> None:
     ],
 )  # fmt: skip
 def test_a_reason_to_stop_has_its_word(reason: str | None, told: str) -> None:
-    assert whole({**MESSAGE, "stop_reason": reason}, 1)["choices"][0]["finish_reason"] == told
+    words = MESSAGE["content"][:2]  # with calls an end is theirs, whatever it is called
+    content = MESSAGE["content"] if told == "tool_calls" else words
+    message = {**MESSAGE, "content": content, "stop_reason": reason}
+    assert whole(message, 1)["choices"][0]["finish_reason"] == told
 
 
 def test_a_whole_answer_word_for_word() -> None:

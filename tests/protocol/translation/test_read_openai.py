@@ -184,7 +184,6 @@ def image(url: Any) -> dict[str, Any]:
         ({**image("https://x/y.png"), "role": "system"}, "messages[0].content: only text"),
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id: must be a string"),
         (call(5), "messages[0].tool_calls[0].function.arguments: must be a string"),
-        (call(5), "messages[0].tool_calls[0].function.arguments: must be a string"),
         ({"role": "assistant", "tool_calls": [5]}, "messages[0].tool_calls[0]: must be an object"),
         ({"role": "assistant", "tool_calls": [{"id": "c"}]},
          "messages[0].tool_calls[0].function: must be"),
