@@ -170,9 +170,9 @@ def is_openais(path: str, *, versioned: bool) -> bool:
 
     `versioned`: it names an `anthropic-version`, as Anthropic's clients do.
     """
-    first, *rest = [part for part in path.split("/") if part] or [""]
-    while first in ("api", "v1") and rest:
-        first, *rest = rest
+    first, _, rest = path.removeprefix("/").partition("/")
+    while first in ("api", "v1"):
+        first, _, rest = rest.partition("/")
     return first in _OF_OPENAI or (first in _OF_BOTH and not versioned)
 
 

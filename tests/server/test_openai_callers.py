@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server import front_door
 from server.scripted import (
     Answer,
     error,
     gemini_error,
+    no_answer,
     openai_error,
     openai_reply,
     overloaded,
@@ -21,6 +24,7 @@ from server.scripted import (
 )
 from tests.kit.http_client import MemoryClient, Received
 from tests.kit.program import RunningProgram, program_in_memory
+from tests.kit.raw_client import serving
 from tests.server.test_fallback import ACCOUNT, CLIENT, GEMINI, OPENAI, TO_OPENAI, line, upstream
 
 CHAT = "/v1/chat/completions"
@@ -150,6 +154,7 @@ async def test_who_is_turned_away_at_the_gate_is_told_in_its_shape(
     "failure",
     [
         rate_limited(retry_after=300),
+        no_answer(),
         server_error(500),
         overloaded(),
         unauthorized(),
@@ -257,3 +262,42 @@ async def test_an_error_of_ours_after_a_wait_is_told_inside_of_the_stream(
     told = json.loads(lines[-1].removeprefix(b"data: "))
     assert "ended before its answer did" not in told["error"]["message"]
     assert told["error"]["type"] == "rate_limit_error"
+
+
+START = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n"
+
+
+@pytest.mark.parametrize("express", [True, False])
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [(START + b"x: y\r\n" * 101 + b"\r\n", 431), (START + CHUNKED, 400)],
+    ids=["too many headers", "no chunks"],
+)
+async def test_a_request_that_never_was_one_is_refused_in_the_dialect_of_its_path(
+    express: bool, request_: bytes, status: int, tmp_path: Path
+) -> None:
+    lane = "" if express else "[server]\nexpress = false\n"
+    async with serving(tmp_path, lane) as live, await live.connect() as wire:
+        await wire.stream.send_all(request_)
+        answered = await wire.answer()
+    assert answered.status == status
+    assert set(answered.json()) == {"error"}
+    assert answered.json()["error"]["param"] is None
+
+
+@pytest.mark.parametrize("express", [True, False])
+async def test_a_failure_that_nobody_foresaw_is_told_in_the_dialect_that_was_asked(
+    express: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(front_door, "relay", broken)
+    lane = "" if express else "[server]\nexpress = false\n"
+    async with serving(tmp_path, lane) as live:
+        theirs = await live.ask("POST", CHAT, body=b"{}")
+        own = await live.ask("POST", "/v1/messages", body=b"{}")
+    assert (theirs.status, own.status) == (500, 500)
+    assert set(theirs.json()) == {"error"}
+    assert own.json()["type"] == "error"
