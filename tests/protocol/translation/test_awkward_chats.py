@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
 import pytest
 from anthropic.types import message_create_params
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from protocol.translation.collect import UNPARSED
+from protocol.translation.quirks import PLAIN
+from protocol.translation.read_anthropic import read_request as read_anthropic
 from protocol.translation.read_openai import read_request
 from protocol.translation.refusal import Untranslatable
+from protocol.translation.to_openai import write_request
 
 Json = dict[str, Any]
 
@@ -123,6 +129,19 @@ def test_ids_of_other_providers_are_made_fit_in_call_and_result_alike() -> None:
     assert there[2] == "toolu_fine"
 
 
+def test_an_id_that_is_there_again_is_another_one_the_second_time() -> None:
+    """ "`tool_use` ids must be unique": servers that number the calls of each answer repeat theirs."""
+    messages = [*turn(call("call_0"), call("call_0")), *turn(call("call_0"))]
+    turns = asked(*messages, tools=[BASH])["messages"]
+    found = [
+        [block.get("id") for block in one["content"]] for one in turns if one["role"] == "assistant"
+    ]
+    assert found == [["call_0", "call_0_2"], ["call_0_3"]]
+    results = [block["tool_use_id"] for one in turns for block in one["content"]
+               if block["type"] == "tool_result"]  # fmt: skip
+    assert results == ["call_0", "call_0_2", "call_0_3"]
+
+
 def test_calls_without_any_tools_bring_the_tools_that_they_called() -> None:
     """Anthropic refuses calls where there are no tools; none of these is to be called again."""
     found = asked(*turn(call(), call("call_b", name="Read"), call("call_c")))
@@ -222,3 +241,52 @@ def test_a_schema_of_the_answer_forbids_other_fields_where_it_says_nothing_of_th
     assert found["properties"]["c"]["anyOf"][0]["additionalProperties"] is False
     assert found["$defs"] == schema["$defs"]
     assert "additionalProperties" not in schema
+
+
+# --- for any chat
+
+
+@st.composite
+def chats(draw: st.DrawFn) -> list[Json]:
+    """Any that OpenAI's API takes, and some that only careless servers take."""
+    words = st.sampled_from(["", " ", "a", "b\n"])
+    ids = st.sampled_from(["call_a", "call_b", "functions.f:0", "functions.f:1", "x y", "toolu_1"])
+    found: list[Json] = []
+    for _ in range(draw(st.integers(0, 6))):
+        kind = draw(st.sampled_from(["user", "system", "developer", "assistant", "calls"]))
+        if kind != "calls":
+            found.append({"role": kind, "content": draw(words)})
+            continue
+        calls = [call(one, draw(words)) for one in draw(st.lists(ids, min_size=1, unique=True))]
+        found.append({"role": "assistant", "content": draw(words), "tool_calls": calls})
+        for one in draw(st.permutations(calls)):
+            found.append({"role": "tool", "tool_call_id": one["id"], "content": draw(words)})
+            if draw(st.integers(0, 5)) == 0:
+                found.append({"role": "system", "content": draw(words)})
+    return found
+
+
+@given(chats())
+def test_any_chat_is_one_that_anthropic_takes(messages: list[Json]) -> None:
+    found = asked(*messages)
+    turns = found["messages"]
+    roles = [one["role"] for one in turns]
+    assert all(one != other for one, other in itertools.pairwise(roles))
+    seen: set[str] = set()
+    for place, message in enumerate(turns):
+        content = message["content"]
+        assert content
+        assert all(block["text"].strip() for block in content if block["type"] == "text")
+        calls = [block["id"] for block in content if block["type"] == "tool_use"]
+        assert all(re.fullmatch("[A-Za-z0-9_-]+", one) for one in calls)
+        assert not seen.intersection(calls)
+        assert len(set(calls)) == len(calls)
+        seen.update(calls)
+        if calls:
+            behind = turns[place + 1]["content"]
+            assert {block.get("tool_use_id") for block in behind[: len(calls)]} == set(calls)
+        kinds = [block["type"] == "tool_result" for block in content]
+        assert kinds == sorted(kinds, reverse=True)
+    asks = any(block["type"] == "tool_use" for one in turns for block in one["content"])
+    assert ("tools" in found) is asks
+    write_request(read_anthropic(found), "m", PLAIN)
