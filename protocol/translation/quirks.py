@@ -65,25 +65,27 @@ class Quirks(msgspec.Struct, frozen=True):
 
 PLAIN = Quirks()
 
+_OPENAI = Quirks(
+    max_tokens_field="max_completion_tokens",
+    output_limits={
+        "gpt-4o*": 16_384,
+        "gpt-4.1*": 32_768,
+        "gpt-4-*": 4_096,
+        "gpt-3.5*": 4_096,
+        "o*": 100_000,
+        "gpt-5*": 128_000,
+    },
+    efforts={
+        "gpt-5*": ("minimal", "low", "medium", "high"),
+        "o*": ("low", "medium", "high"),
+    },
+    fixed_sampling=("gpt-5*", "o*"),
+    documents=True,
+    system="anywhere",
+)
+
 _BY_HOST: Mapping[str, Quirks] = {
-    "api.openai.com": Quirks(
-        max_tokens_field="max_completion_tokens",
-        output_limits={
-            "gpt-4o*": 16_384,
-            "gpt-4.1*": 32_768,
-            "gpt-4-*": 4_096,
-            "gpt-3.5*": 4_096,
-            "o*": 100_000,
-            "gpt-5*": 128_000,
-        },
-        efforts={
-            "gpt-5*": ("minimal", "low", "medium", "high"),
-            "o*": ("low", "medium", "high"),
-        },
-        fixed_sampling=("gpt-5*", "o*"),
-        documents=True,
-        system="anywhere",
-    ),
+    "api.openai.com": _OPENAI,
     "openrouter.ai": Quirks(efforts={"*": ("low", "medium", "high")}, documents=True),
     "api.deepseek.com": Quirks(
         output_limits={"deepseek-reasoner*": 65_536, "*": 8_192},
@@ -100,9 +102,16 @@ _BY_HOST: Mapping[str, Quirks] = {
 }
 
 
+_AZURE = ".openai.azure.com"
+"""OpenAI's own models, below a name of each customer's."""
+
+
 def quirks_for(base_url: str) -> Quirks:
     """Of the provider at `base_url`."""
-    return _BY_HOST.get(urlsplit(base_url).hostname or "", PLAIN)
+    host = urlsplit(base_url).hostname or ""
+    if host.endswith(_AZURE):
+        return _OPENAI
+    return _BY_HOST.get(host, PLAIN)
 
 
 T = TypeVar("T")
