@@ -100,12 +100,14 @@ def translated(provider: Provider, model: str, body: bytes, message_id: str) -> 
             lambda: from_gemini.GeminiStream(*asked),
             lambda answer: from_gemini.GeminiStream(*asked).whole(answer),
         )
-    request = to_openai.write_request(conversation, model, quirks_for(provider.base_url))
+    quirks = quirks_for(provider.base_url)
+    request = to_openai.write_request(conversation, model, quirks)
+    stops = () if quirks.stops(model) else conversation.sampling.stop
     return Translated(
         post(provider, openai_target(provider), request, conversation.stream),
         conversation.stream,
-        lambda: from_openai.OpenAIStream(*asked),
-        lambda answer: from_openai.OpenAIStream(*asked).whole(answer),
+        lambda: from_openai.OpenAIStream(*asked, stops),
+        lambda answer: from_openai.OpenAIStream(*asked, stops).whole(answer),
     )
 
 

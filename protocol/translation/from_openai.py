@@ -11,6 +11,7 @@ from protocol.translation.openai_reasoning import DETAILS, joined_details, thoug
 from protocol.translation.openai_usage import usage_of
 from protocol.translation.provider_error import ProviderError, failure
 from protocol.translation.provider_stream import NAMELESS, ProviderStream
+from protocol.translation.stop_words import StopWords
 from protocol.translation.tool_names import ToolNames
 from protocol.translation.writer import Json, MessageWriter
 
@@ -38,7 +39,10 @@ _DONE = b"[DONE]"
 
 
 class OpenAIStream(ProviderStream):
-    """Of `chat.completion.chunk` objects, ended by `[DONE]`."""
+    """Of `chat.completion.chunk` objects, ended by `[DONE]`.
+
+    `stops`: sequences that the model was not told of, at which the answer ends all the same.
+    """
 
     model_field = "model"
 
@@ -49,11 +53,13 @@ class OpenAIStream(ProviderStream):
         model: str,
         origin: str = "",
         taken: Container[str] = frozenset(),
+        stops: tuple[str, ...] = (),
     ) -> None:
         super().__init__(names, message_id, model, origin, taken)
         self._calls: list[Call] = []
         self._refused = False
         self._details: list[Any] = []
+        self._stops = StopWords(stops)
 
     def feed(self, event: Event) -> list[Json]:
         """Raises ProviderError when the stream begins with an error: nothing was said yet."""
@@ -81,7 +87,7 @@ class OpenAIStream(ProviderStream):
         return events
 
     def _rest(self, writer: MessageWriter) -> list[Json]:
-        events: list[Json] = []
+        events = writer.text(self._stops.rest())
         for call in self._calls:
             if call.nameless:
                 return self.fail(ProviderError(502, "api_error", NAMELESS))
@@ -89,19 +95,25 @@ class OpenAIStream(ProviderStream):
         return events
 
     def _delta(self, writer: MessageWriter, delta: Json) -> list[Json]:
+        if self._stopped_by is not None:
+            return []
         details = delta.get(DETAILS)
         self._details += details if isinstance(details, list) else []
         events = writer.thinking(thought_of(delta))
         refusal = text_of(delta.get("refusal"))
-        for words in (text_of(delta.get("content")), refusal):
+        said = self._stops.feed(text_of(delta.get("content")))
+        self._stopped_by = self._stops.found
+        for words in (said, refusal):
             events += writer.text(words) if words else []
         self._refused = self._refused or bool(refusal)
         calls = delta.get("tool_calls")
         pieces = list(calls) if isinstance(calls, list) else []
         if isinstance(delta.get("function_call"), dict):  # as it was before there were several
             pieces.append({"index": 0, "function": delta["function_call"]})
+        if pieces and self._stopped_by is None:
+            events += writer.text(self._stops.rest())
         for piece in pieces:
-            if isinstance(piece, dict):
+            if isinstance(piece, dict) and self._stopped_by is None:
                 call = self._call(piece)
                 call.take(piece)
                 events += self._told(writer, call)

@@ -46,6 +46,7 @@ class ProviderStream(ABC):
         self._model = model
         self._writer: MessageWriter | None = None
         self._finish: str | None = None
+        self._stopped_by: str | None = None
         self.usage = Usage()
 
     @property
@@ -88,6 +89,8 @@ class ProviderStream(ABC):
         if self._writer is None or self._finish is None:
             return self.fail(_broken(CUT))
         rest = self._rest(self._writer)
+        if self._stopped_by is not None:
+            return rest + self._writer.end("stop_sequence", self.usage, self._stopped_by)
         return rest + self._writer.end(self._stop_reason(self._finish), self.usage)
 
     def fail(self, error: ProviderError) -> list[Json]:

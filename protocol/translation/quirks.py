@@ -29,7 +29,8 @@ class Quirks(msgspec.Struct, frozen=True):
     fields of the request that it answers with 400. `least_temperature`: stands for 0.
     `system`: "first" when only the first message may be a system message. `nine_letter_ids`: of
     calls, it takes no others. `after_tools`: what the assistant says between a tool's result and the
-    user's next words, where those may not follow each other.
+    user's next words, where those may not follow each other. `stopless`: models that refuse stop
+    sequences; the answer is ended at them here.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -43,6 +44,7 @@ class Quirks(msgspec.Struct, frozen=True):
     system: Literal["first", "anywhere"] = "first"
     nine_letter_ids: bool = False
     after_tools: str = ""
+    stopless: tuple[str, ...] = ()
 
     def output_limit(self, model: str) -> int | None:
         """The largest `max_tokens` that `model` is known to take."""
@@ -61,6 +63,10 @@ class Quirks(msgspec.Struct, frozen=True):
     def samples(self, model: str) -> bool:
         """Whether `model` takes temperature and top_p."""
         return not any(matches(pattern, model) for pattern in self.fixed_sampling)
+
+    def stops(self, model: str) -> bool:
+        """Whether `model` takes stop sequences."""
+        return not any(matches(pattern, model) for pattern in self.stopless)
 
 
 PLAIN = Quirks()
@@ -82,6 +88,7 @@ _OPENAI = Quirks(
     fixed_sampling=("gpt-5*", "o*"),
     documents=True,
     system="anywhere",
+    stopless=("gpt-5*", "o*"),
 )
 
 _BY_HOST: Mapping[str, Quirks] = {

@@ -91,10 +91,11 @@ def _sampling(conversation: Conversation, model: str, quirks: Quirks) -> Json:
         found["temperature"] = max(sampling.temperature, quirks.least_temperature)
     if sampling.top_p is not None and quirks.samples(model):
         found["top_p"] = sampling.top_p
-    if len(sampling.stop) > STOPS_MAX:
+    sent = sampling.stop if quirks.stops(model) else ()
+    if len(sent) > STOPS_MAX:
         raise unfit("stop_sequences", f"this provider takes at most {STOPS_MAX}")
-    if sampling.stop:
-        found["stop"] = list(sampling.stop)
+    if sent:
+        found["stop"] = list(sent)
     return found
 
 
