@@ -130,11 +130,50 @@ def route_of(method: str, path: str) -> Route:
     return Route.OTHER
 
 
+_OF_OPENAI = frozenset(
+    [
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "chatkit",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "fine_tuning",
+        "images",
+        "moderations",
+        "realtime",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ]
+)
+"""What OpenAI's API alone has; Anthropic's batches are below its messages."""
+
+_OF_BOTH = frozenset({"models", "files"})
+
+
 def of_openai(head: RequestHead, route: Route) -> bool:
     """Whether the caller speaks OpenAI's dialect (`interface.md` rule 16)."""
-    if route is Route.MODELS:
-        return head.header(b"anthropic-version") is None
-    return route is Route.CHAT_COMPLETIONS
+    if route is Route.MESSAGES:
+        return False
+    return is_openais(head.path, versioned=head.header(b"anthropic-version") is not None)
+
+
+def is_openais(path: str, *, versioned: bool) -> bool:
+    """Whether a client of OpenAI's asks for `path` (decoded), be it below `/v1` or not.
+
+    `versioned`: it names an `anthropic-version`, as Anthropic's clients do.
+    """
+    first, _, rest = path.removeprefix("/").partition("/")
+    while first in ("api", "v1"):
+        first, _, rest = rest.partition("/")
+    return first in _OF_OPENAI or (first in _OF_BOTH and not versioned)
 
 
 def upstream_target(target: bytes) -> bytes:

@@ -11,6 +11,7 @@ from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from protocol.errors import Problem, answer
+from protocol.request import is_openais
 from protocol.request_line import escaped
 
 Views = dict[str, Any]
@@ -69,7 +70,8 @@ def reply(document: object, status: int = 200) -> Response:
 def refuse(problem: Problem) -> Response:
     """One of our errors, in the shape that the relayed routes use."""
     request_id = secrets.token_hex(16)
-    made = answer(problem, request_id)
+    openai = is_openais(request.path, versioned="anthropic-version" in request.headers)
+    made = answer(problem, request_id, openai=openai)
     headers = {name.decode(): value.decode() for name, value in made.headers}
     headers["x-supervisor-request-id"] = request_id
     return Response(made.body, made.status, headers)

@@ -35,6 +35,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from protocol.errors import Problem, answer
 from protocol.gate import check_size
+from protocol.request import RequestHead, Route, of_openai
 
 READ_AHEAD_BYTES_MAX = 64 * 1024
 """Bytes of pipelined requests kept while one is being answered; past it the reader waits."""
@@ -65,6 +66,8 @@ class ContainedHTTP(H11Protocol):
         self._paused = False
         self._gone = False
         self._to_head = False
+        self._openai = False
+        """Whether who asks speaks OpenAI's dialect; nobody knows before the head is complete."""
         self._cut_off = False
         """The head of an answer may have gone out in part; hypercorn takes it for never begun."""
 
@@ -134,7 +137,7 @@ class ContainedHTTP(H11Protocol):
         """Answers a request that never reached the application, and closes."""
         if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = secrets.token_hex(16)
-            made = answer(problem, request_id)
+            made = answer(problem, request_id, openai=self._openai)
             added = [(b"x-supervisor-request-id", request_id.encode()), (b"connection", b"close")]
             send = self.connection.send
             data = send(h11.Response(status_code=made.status, headers=[*made.headers, *added]))
@@ -153,7 +156,7 @@ class ContainedHTTP(H11Protocol):
             self.resumed.set()
             await self.send(Closed())
             return
-        self._to_head = False
+        self._to_head = self._openai = False
         rest = self.connection.trailing_data[0].lstrip(_LINE_ENDS)
         self.connection = h11.Connection(
             h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
@@ -183,6 +186,7 @@ class ContainedHTTP(H11Protocol):
             if isinstance(event, h11.Request):
                 await self.send(Updated(idle=False))
                 self._to_head = event.method == b"HEAD"
+                self._openai = _is_openais(event)
                 problem = check_size(event.target, tuple(event.headers)) or _unfit(event)
                 if problem is not None:
                     await self.refuse(problem)
@@ -232,6 +236,11 @@ class ContainedHTTP(H11Protocol):
                 state=self.connection_state,
             )
         )
+
+
+def _is_openais(request: h11.Request) -> bool:
+    head = RequestHead("", request.target, tuple(request.headers))
+    return of_openai(head, Route.OTHER)
 
 
 def _unfit(request: h11.Request) -> Problem | None:

@@ -16,7 +16,7 @@ from protocol.asked import Asked
 from protocol.body_edit import asking_for_usage
 from protocol.config.model import Provider
 from protocol.destination import Destination
-from protocol.errors import Problem, answer
+from protocol.errors import Problem
 from protocol.headers import to_client
 from protocol.limits_evidence import read_retry_after
 from protocol.providers import (
@@ -59,6 +59,14 @@ class Inbound(msgspec.Struct, frozen=True):
     refusal: Problem | None = None
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What somebody said who did not serve; `raw`: in OpenAI's dialect, if the client asked so."""
+
+    answer: Failed | Problem
+    provider: str | None = None
+    raw: bool = False
+
+
 class Elsewhere:
     """`exchange` is the one to answer on, also when the accounts serve after all."""
 
@@ -78,10 +86,8 @@ class Elsewhere:
         self._state = state
         self._destinations = destinations
         self._kept: KeptStream | None = None
-        self._first: Failed | Problem | None = None
-        self._first_provider: str | None = None
-        self._refused: Failed | Problem | None = None
-        self._refused_provider: str | None = None
+        self._first: _Told | None = None
+        self._refused: _Told | None = None
         self._on_its_way: str = ""
 
     async def before(self) -> bool:
@@ -128,10 +134,10 @@ class Elsewhere:
 
     async def _conclude(self) -> None:
         """Nobody served: the client gets what only it can mend, else the first choice's answer."""
-        told = self._refused or self._first or Problem(502, "no provider could be asked")
+        last = self._refused or self._first or _Told(Problem(502, "no provider could be asked"))
+        told = last.answer
         # As with accounts: the log names whose answer it is that the client sees.
-        self._record.account = None
-        self._record.provider = self._refused_provider if self._refused else self._first_provider
+        self._record.account, self._record.provider = None, last.provider
         if isinstance(told, Problem):
             self._record.provider = None
             await author(self.exchange, self._record, told)
@@ -146,15 +152,22 @@ class Elsewhere:
         if told.verdict.retry_after is not None and read_retry_after(told.headers) is None:
             headers.append((b"retry-after", str(max(int(told.verdict.retry_after), 1)).encode()))
         record = self._record
-        record.error_type = told.error.type or None
+        record.error_type, record.bytes_out = told.error.type or None, len(told.body)
         record.reason = f"{self._reason_told()}: {told.detail}"
-        record.bytes_out = len(told.body)
         record.first_byte_at = trio.current_time()
-        await self.exchange.start(told.status, headers)
-        await self.exchange.send(told.body)
+        exchange = self._in_its_own_dialect() if last.raw else self.exchange
+        await exchange.start(told.status, headers)
+        await exchange.send(told.body)
         record.delivered = True
         record.ended("upstream_error", told.status)
-        await self.exchange.finish()
+        await exchange.finish()
+
+    def _in_its_own_dialect(self) -> Exchange:
+        """Where an answer goes that is in the dialect in which the client asks."""
+        raw = self._inbound.raw
+        if raw is None:
+            return self.exchange
+        return HeldStream(raw[0]) if self._is_open() else raw[0]
 
     # --- the providers, one after the other
 
@@ -171,7 +184,7 @@ class Elsewhere:
             one = destinations[0]
             rest = rests[one]
             if rest is not None:
-                self._first = self._first or resting(one.provider, rest, now)
+                self._first = self._first or _Told(resting(one.provider, rest, now))
         return False
 
     async def _serves(self, destination: Destination) -> bool:
@@ -183,36 +196,29 @@ class Elsewhere:
         record.reason = self._reason(destination)
         record.attempts += 1
         record.trace.trying(f"{provider.name}/{destination.model}")
-        told: Failed | Problem | None = None
+        told: Problem | None = None
         try:
             result = await self._attempt(provider, destination)
         except Untranslatable as refusal:  # nothing was sent: these words are ours
             record.attempts -= 1
-            result, told = self._untranslatable(refusal), refusal.problem
+            told = refusal.problem
+            result = failed(ProviderError(told.status, told.error_type, told.message))
         if isinstance(result, Served):
             record.served(result.terminal)
             return True
         record.trace.failed(result)
         await self._report(provider, result)
+        raw = told is None and provider.dialect == "openai"
         if destination.reason != "fallback" and self._first is None:
-            self._first, self._first_provider = told or result, provider.name
+            self._first = _Told(told or result, provider.name, raw)
         if result.verdict.reason == "request" and self._refused is None:
-            self._refused, self._refused_provider = told or result, provider.name
+            self._refused = _Told(told or result, provider.name, raw)
         return False
-
-    def _untranslatable(self, refusal: Untranslatable) -> Failed:
-        problem = refusal.problem
-        made = answer(problem, self._record.request_id)
-        error = ProviderError(problem.status, problem.error_type, problem.message)
-        told = failed(error)
-        return msgspec.structs.replace(told, body=made.body, headers=made.headers)
 
     async def _attempt(self, provider: Provider, destination: Destination) -> Failed | Served:
         raw = self._inbound.raw
         if provider.dialect == "openai" and raw is not None:
-            exchange, body = raw
-            if self._is_open():
-                exchange = HeldStream(exchange)
+            exchange, body = self._in_its_own_dialect(), raw[1]
             key = self._record.key
             if key is not None and key.limits.by_usage:
                 asking = asking_for_usage(body)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from protocol.errors import Answer
-from protocol.request import RequestHead
+from protocol.errors import Answer, Problem, answer
+from protocol.request import RequestHead, of_openai
+
+_UNFORESEEN = Problem(500, "the proxy failed over this request; its log says how")
 
 
 class ClientGone(Exception):
@@ -65,3 +67,10 @@ async def send_answer(exchange: Exchange, made: Answer, added: list[tuple[bytes,
     if made.body and exchange.head.method != "HEAD":
         await exchange.send(made.body)
     await exchange.finish()
+
+
+async def send_unforeseen(exchange: Exchange) -> None:
+    """The answer to a request over which we failed in a way nobody foresaw."""
+    head = exchange.head
+    made = answer(_UNFORESEEN, "", openai=of_openai(head, head.route))
+    await send_answer(exchange, made, [(b"connection", b"close")])

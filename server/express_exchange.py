@@ -11,7 +11,7 @@ import trio
 
 from protocol.chunked import ChunkedBody, MalformedChunks
 from protocol.errors import Problem, answer
-from protocol.request import RequestHead
+from protocol.request import RequestHead, of_openai
 from server.exchange import ClientGone, send_answer
 from server.express_head import Framed
 
@@ -146,7 +146,8 @@ class ExpressExchange:
         problem = Problem(400, "the request body is not validly framed")
         request_id = secrets.token_hex(16)
         added = [(b"x-supervisor-request-id", request_id.encode())]  # and that it closes, see start
-        await send_answer(self, answer(problem, request_id), added)
+        made = answer(problem, request_id, openai=of_openai(self.head, self.head.route))
+        await send_answer(self, made, added)
 
     async def gone(self) -> None:
         await self._line.departure()

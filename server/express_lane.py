@@ -12,14 +12,13 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from protocol.errors import Problem, answer
 from protocol.gate import HEADER_BYTES_MAX, TARGET_BYTES_MAX
 from protocol.request import Route
 from server.client_stream import CLOSE_SECONDS, ClientStream
 from server.connection import PRESENCE_SECONDS, Connection, Timeouts, discard
 from server.contained_http import READ_AHEAD_BYTES_MAX
 from server.departures import Departures
-from server.exchange import Exchange, send_answer
+from server.exchange import Exchange, send_unforeseen
 from server.express_exchange import ExpressExchange
 from server.express_head import Framed, Heads, can_begin
 from server.reference_lane import ReferenceLane
@@ -28,8 +27,6 @@ log = logging.getLogger("server.connection")
 
 HEAD_BYTES_MAX = HEADER_BYTES_MAX + TARGET_BYTES_MAX
 """More than this without an end is for the reference lane to refuse."""
-
-_UNFORESEEN = Problem(500, "the proxy failed over this request; its log says how")
 
 Handle = Callable[[Exchange, Callable[[], Awaitable[None]]], Awaitable[None]]
 
@@ -227,7 +224,7 @@ class ExpressConnection:
         except Exception:
             log.exception("a request failed in a way nobody foresaw")
             if not exchange.started:
-                await send_answer(exchange, answer(_UNFORESEEN, ""), [(b"connection", b"close")])
+                await send_unforeseen(exchange)
         self._since = trio.current_time()
         if exchange.reusable and not self.ends and not self.left:
             self._busy = False

@@ -120,7 +120,7 @@ class OpenAIFront(WrappedExchange):
     def _translated(self) -> bytes:
         body = bytes(self._body)
         if self._status >= 400:
-            return error_body(body)
+            return error_body(self._status, body)
         message = read_json(_document, body)
         if message is None or message.get("type") != "message":
             return body

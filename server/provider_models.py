@@ -13,6 +13,7 @@ from protocol.model_list import anthropic_page, merged, openai_page, read_page
 from protocol.peek import read_json
 from protocol.providers import Providers, foreign_models
 from protocol.request import RequestHead, of_openai, without_alias
+from protocol.translation.answer_openai import error_body
 from server.authored import request_id_header
 from server.exchange import Exchange
 from server.foreign import Foreign
@@ -81,6 +82,7 @@ class _Merging(WrappedExchange):
         self._state = state
         self._created = created
         self._status = 200
+        self._changes = True
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
         self.withheld = False
@@ -96,26 +98,30 @@ class _Merging(WrappedExchange):
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status, self._headers = status, headers
-        self.withheld = status == 200
-        if status != 200:
+        # An error passes as it is, but for who reads another dialect.
+        self.withheld = status == 200 or (status >= 400 and self._created is not None)
+        self._changes = self.withheld
+        if not self._changes:
             await self._exchange.start(status, headers)
 
     async def send(self, chunk: bytes) -> None:
-        if self._status == 200:
+        if self._changes:
             self._body += chunk
         else:
             await self._send(chunk)
 
     async def finish(self) -> None:
         self.withheld = False
-        if self._status == 200:
-            body = self._merged(bytes(self._body))
+        if self._changes:
+            told = bytes(self._body)
+            good = self._status == 200
+            body = self._merged(told) if good else error_body(self._status, told)
             kept = [pair for pair in self._headers if pair[0].lower() not in _LENGTH]
             added = [
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),
             ]
-            await self._exchange.start(200, [*added, *kept])
+            await self._exchange.start(self._status, [*added, *kept])
             await self._send(body)
         await self._exchange.finish()
 

@@ -90,7 +90,7 @@ def translated(provider: Provider, model: str, body: bytes, message_id: str) -> 
     Raises Untranslatable for what this provider cannot be told.
     """
     conversation = own_state(read_request(document_of(body)), provider.name)
-    asked = (conversation.names(), message_id, model, provider.name)
+    asked = (conversation.names(), message_id, model, provider.name, conversation.call_ids())
     if provider.dialect == "gemini":
         request = to_gemini.write_request(conversation, model)
         method = "streamGenerateContent?alt=sse" if conversation.stream else "generateContent"
@@ -100,12 +100,14 @@ def translated(provider: Provider, model: str, body: bytes, message_id: str) -> 
             lambda: from_gemini.GeminiStream(*asked),
             lambda answer: from_gemini.GeminiStream(*asked).whole(answer),
         )
-    request = to_openai.write_request(conversation, model, quirks_for(provider.base_url))
+    quirks = quirks_for(provider.base_url)
+    request = to_openai.write_request(conversation, model, quirks)
+    stops = () if quirks.stops(model) else conversation.sampling.stop
     return Translated(
         post(provider, openai_target(provider), request, conversation.stream),
         conversation.stream,
-        lambda: from_openai.OpenAIStream(*asked),
-        lambda answer: from_openai.OpenAIStream(*asked).whole(answer),
+        lambda: from_openai.OpenAIStream(*asked, stops),
+        lambda answer: from_openai.OpenAIStream(*asked, stops).whole(answer),
     )
 
 

@@ -11,7 +11,7 @@ import trio
 from protocol.identity import client_credential
 from protocol.inbound_keys import InboundKey
 from protocol.peek import Peek
-from protocol.request import ALIAS_PREFIX, RequestHead, Route
+from protocol.request import ALIAS_PREFIX, RequestHead, Route, of_openai
 from protocol.request_line import RequestLine, encode_line, plain, timestamp
 from protocol.secrets import scrub
 from protocol.told import Ended, milliseconds
@@ -127,7 +127,7 @@ class Record:
             self.request_id,
             plain(head.method) or "",
             path if path in _PATHS else plain(scrub(path)) or "",
-            "openai" if self.route is Route.CHAT_COMPLETIONS else "anthropic",
+            "openai" if of_openai(head, self.route) else "anthropic",
             plain(self.asked.model),
             plain(self.served_model or self.asked.model) if served_by else None,
             self.account,

@@ -19,16 +19,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 
-from protocol.errors import Problem, answer
 from protocol.gate import HEADER_BYTES_MAX
 from protocol.request import RequestHead
 from server.client_stream import ClientStream
 from server.connection import Connection, Timeouts
-from server.exchange import ClientGone, send_answer
+from server.exchange import ClientGone, send_unforeseen
 
 log = logging.getLogger("server.connection")
-
-_UNFORESEEN = Problem(500, "the proxy failed over this request; its log says how")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -105,7 +102,7 @@ class DoorConnection(TrioASGIHTTPConnection):
         except Exception:
             log.exception("a request failed in a way nobody foresaw")
             if not exchange.started:
-                await send_answer(exchange, answer(_UNFORESEEN, ""), [(b"connection", b"close")])
+                await send_unforeseen(exchange)
 
 
 class FrontDoor(QuartTrio):

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from protocol.sse import Event
+from protocol.translation.provider_error import read_failure
 from protocol.translation.provider_stream import count
 
 Json = dict[str, Any]
@@ -20,6 +21,13 @@ FINISH_REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+
+_CODES = {
+    "prompt is too long": "context_length_exceeded",
+    "input length and `max_tokens` exceed context limit": "context_length_exceeded",
+    "model: ": "model_not_found",
+}
+"""What OpenAI's clients look for, by how Anthropic's words begin. Else the code is the type."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -56,7 +64,7 @@ def whole(message: Json, created: int) -> Json:
                 "index": 0,
                 "message": said,
                 "logprobs": None,
-                "finish_reason": finish_reason(message.get("stop_reason")),
+                "finish_reason": finish_reason(message.get("stop_reason"), calls=bool(calls)),
             }
         ],
         "usage": usage_view(_object(message.get("usage"))),
@@ -73,6 +81,7 @@ class AnswerStream:
         self._tools: dict[int, int] = {}
         self._bare: dict[int, int] = {}
         """Of `_tools`, those without any arguments so far."""
+        self._finished = False
         self.ended = False
 
     def feed(self, event: Event) -> list[Json]:
@@ -103,23 +112,38 @@ class AnswerStream:
                 # Cumulative: a later number replaces an earlier one (`peers.md` P19).
                 told = _object(data.get("usage"))
                 self._usage |= {key: value for key, value in told.items() if value is not None}
-                reason = finish_reason(_object(data.get("delta")).get("stop_reason"))
-                bare = [chunk for index in tuple(self._bare) for chunk in self._completed(index)]
-                return [*bare, self._chunk({}, reason)]
+                reason = _object(data.get("delta")).get("stop_reason")
+                return [] if reason is None else self._finish(reason)
             case "message_stop":
+                chunks = self._finish(None)
                 self.ended = True
                 if not self._include_usage:
-                    return []
+                    return chunks
                 usage = usage_view(self._usage)
-                return [{**self._head, "choices": [], "usage": usage}]
+                return [*chunks, {**self._head, "choices": [], "usage": usage}]
             case "error":
-                self.ended = True
-                return [error_view(_object(data.get("error")))]
+                return self._failed(_object(data.get("error")))
+            case None if isinstance(data.get("error"), dict):  # one of ours, in this shape already
+                return self._failed(data["error"])
         return []
+
+    def _finish(self, reason: object) -> list[Json]:
+        """The reason, once: some upstreams tell their usage in several deltas."""
+        if self._finished:
+            return []
+        self._finished = True
+        bare = [chunk for index in tuple(self._bare) for chunk in self._completed(index)]
+        return [*bare, self._chunk({}, finish_reason(reason, calls=bool(self._tools)))]
+
+    def _failed(self, error: Json) -> list[Json]:
+        self.ended = True
+        return [error_view(error)]
 
     def _block(self, index: int, block: Json) -> list[Json]:
         if block.get("type") == "text" and _words(block.get("text")):
             return [self._chunk({"content": block["text"]})]
+        if block.get("type") == "thinking" and _words(block.get("thinking")):
+            return [self._chunk({"reasoning_content": block["thinking"]})]
         if block.get("type") != "tool_use":
             return []
         place = self._tools.setdefault(index, len(self._tools))
@@ -160,9 +184,11 @@ class AnswerStream:
         return {**chunk, "usage": None} if self._include_usage else chunk
 
 
-def finish_reason(stop_reason: object) -> str:
-    """An unknown reason is an end like another."""
-    return FINISH_REASONS.get(str(stop_reason), "stop")
+def finish_reason(stop_reason: object, *, calls: bool) -> str:
+    """An unknown reason is an end like another; with calls, which several servers end so, it is theirs:
+    clients go by it."""
+    found = FINISH_REASONS.get(str(stop_reason), "stop")
+    return "tool_calls" if calls and found == "stop" else found
 
 
 def usage_view(usage: Json) -> Json:
@@ -189,21 +215,29 @@ def _words(value: object) -> str:
 
 
 def error_view(error: Json) -> Json:
-    """An Anthropic error in OpenAI's shape, in the same words."""
-    kind = error.get("type")
-    return {"error": {"message": error.get("message"), "type": kind, "param": None, "code": kind}}
+    """An Anthropic error in OpenAI's shape, in the same words; what has that shape stays."""
+    if "param" in error:
+        return {"error": error}
+    kind, message = error.get("type"), error.get("message")
+    words = message if isinstance(message, str) else ""
+    code = next((code for began, code in _CODES.items() if words.startswith(began)), kind)
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def error_body(body: bytes) -> bytes:
-    """An Anthropic error answer in OpenAI's shape; what is none, or has it already, stays as it is."""
+def error_body(status: int, body: bytes) -> bytes:
+    """An error answer in OpenAI's shape, whatever it was; what has that shape stays as it is."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return body
+        document = None
     error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict) or "param" in error:
-        return body
-    return msgspec.json.encode(error_view(error))
+    if isinstance(error, dict):
+        if "param" in error:
+            return body
+        if isinstance(error.get("message"), str) and isinstance(error.get("type"), str):
+            return msgspec.json.encode(error_view(error))
+    told = read_failure(status, body)
+    return msgspec.json.encode(error_view({"type": told.type, "message": told.message}))
 
 
 def encode_chunk(chunk: Json) -> bytes:

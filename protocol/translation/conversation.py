@@ -123,6 +123,11 @@ class Conversation(msgspec.Struct, frozen=True):
     schema: dict[str, Any] | None = None
     stream: bool = False
 
+    def call_ids(self) -> frozenset[str]:
+        """Of all calls so far: one more needs another."""
+        said = (turn for turn in self.turns if isinstance(turn, AssistantTurn))
+        return frozenset(call.id for turn in said for call in turn.calls)
+
     def names(self) -> ToolNames:
         """Of the tools, as a target knows them."""
         return ToolNames(tool.name for tool in self.tools)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from protocol.translation.provider_error import ProviderError
@@ -31,8 +33,15 @@ class GeminiStream(ProviderStream):
 
     model_field = "modelVersion"
 
-    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
-        super().__init__(names, message_id, model, origin)
+    def __init__(
+        self,
+        names: ToolNames,
+        message_id: str,
+        model: str,
+        origin: str = "",
+        taken: Container[str] = frozenset(),
+    ) -> None:
+        super().__init__(names, message_id, model, origin, taken)
         self._calls = 0
 
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:
@@ -40,9 +49,8 @@ class GeminiStream(ProviderStream):
         usage = chunk.get("usageMetadata")
         if isinstance(usage, dict):
             self.usage = read_usage(usage)
-        candidates = chunk.get("candidates")
-        candidate = candidates[0] if isinstance(candidates, list) and candidates else None
-        if not isinstance(candidate, dict):
+        candidate = self._first(chunk.get("candidates"))
+        if candidate is None:
             return self._blocked(chunk)
         content = candidate.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
@@ -53,7 +61,9 @@ class GeminiStream(ProviderStream):
         if isinstance(finish, str) and finish != "FINISH_REASON_UNSPECIFIED":
             self._finish = finish
             if finish in _BROKEN:
-                message = f"the provider's model failed: {finish}"
+                words = candidate.get("finishMessage")
+                told = f": {words}" if isinstance(words, str) and words else ""
+                message = f"the provider's model failed: {finish}{told}"
                 return events + self.fail(ProviderError(502, "api_error", message))
         return events
 
@@ -73,7 +83,7 @@ class GeminiStream(ProviderStream):
         key = self._calls
         self._calls += 1
         given = call.get("id")
-        call_id = given if isinstance(given, str) and given else f"{self._message_id}_{key}"
+        call_id = self._call_id(given if isinstance(given, str) else "", key)
         foreign = {"google": {SIGNATURE: signature}} if isinstance(signature, str) else None
         name = self._names.back(call["name"])
         arguments = call.get("args")

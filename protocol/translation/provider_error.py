@@ -34,6 +34,8 @@ _TYPES = {
     529: "overloaded_error",
 }
 
+_OF_ANSWERS = ("choices", "candidates", "usage", "usageMetadata")
+
 _STATUS_OF_WORD = {
     # Gemini's (`wire.md` D1), OpenAI's and Anthropic's own, which come without a status in a stream.
     "INVALID_ARGUMENT": 400,
@@ -89,6 +91,15 @@ def read_failure(status: int, body: bytes) -> ProviderError:
     return failure(status, document)
 
 
+def is_error(chunk: Json) -> bool:
+    """Whether a chunk, or an answer with a good status, is an error in one of its many shapes."""
+    if chunk.get("error") or chunk.get("object") == "error":
+        return True
+    if any(field in chunk for field in _OF_ANSWERS):
+        return False
+    return any(isinstance(chunk.get(field), str) for field in ("message", "detail"))
+
+
 def failure(status: int | None, document: object) -> ProviderError:
     """Of a decoded answer, or of a chunk, which has no status of its own."""
     if isinstance(document, list):  # Gemini's compatible endpoint (`wire.md` D2)
@@ -100,10 +111,20 @@ def failure(status: int | None, document: object) -> ProviderError:
         error = document if isinstance(document, dict) else {}
     message = error.get("message")
     if not isinstance(message, str) or not message:
-        detail = error.get("detail")
-        message = detail if isinstance(detail, str) and detail else "the provider gave no reason"
+        message = _detail(error.get("detail")) or "the provider gave no reason"
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str) and raw.strip():  # OpenRouter's: the words of whom it asked itself
+        message = f"{message}: {raw}"
     found = status or _status(error) or 502
     return ProviderError(found, _type(found), message[:MESSAGE_MAX])
+
+
+def _detail(detail: object) -> str:
+    """FastAPI's word for a message, or for a list of what is wrong."""
+    if isinstance(detail, str):
+        return detail
+    return msgspec.json.encode(detail).decode() if isinstance(detail, list) and detail else ""
 
 
 def _status(error: Json) -> int | None:

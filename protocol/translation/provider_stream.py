@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Container
 
 import msgspec
 
 from protocol.sse import Event
 from protocol.translation.collect import collect
-from protocol.translation.provider_error import ProviderError, failure
+from protocol.translation.provider_error import ProviderError, failure, is_error
 from protocol.translation.tool_names import ToolNames
 from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
@@ -16,22 +18,35 @@ from protocol.usage import Usage
 CUT = "the provider's stream ended before its answer did"
 NAMELESS = "the provider's model called a tool without a name"
 
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
 
 class ProviderStream(ABC):
     """One answer. `usage` is the last that was told; it is never added up.
 
-    `model_field` is where a chunk names the model that answers; `origin` is the provider's name.
+    `model_field` is where a chunk names the model that answers; `origin` is the provider's name;
+    `taken` are the ids of calls that the conversation has already.
     """
 
     model_field: str
 
-    def __init__(self, names: ToolNames, message_id: str, model: str, origin: str = "") -> None:
+    def __init__(
+        self,
+        names: ToolNames,
+        message_id: str,
+        model: str,
+        origin: str = "",
+        taken: Container[str] = frozenset(),
+    ) -> None:
         self._names = names
+        self._taken = taken
+        self._given: set[str] = set()
         self._origin = origin
         self._message_id = message_id
         self._model = model
         self._writer: MessageWriter | None = None
         self._finish: str | None = None
+        self._stopped_by: str | None = None
         self.usage = Usage()
 
     @property
@@ -49,13 +64,17 @@ class ProviderStream(ABC):
             chunk = msgspec.json.decode(event.data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return self.fail(_broken("the provider sent a chunk that is no JSON"))
-        if not isinstance(chunk, dict):
+        # Gemini's streams without `alt=sse` are one array.
+        chunks = chunk if isinstance(chunk, list) and chunk else [chunk]
+        if not all(isinstance(one, dict) for one in chunks):
             return self.fail(_broken("the provider sent a chunk that is no object"))
-        return self.chunk(chunk)
+        return [event for one in chunks for event in self.chunk(one)]
 
     def chunk(self, chunk: Json) -> list[Json]:
         """One decoded chunk. Raises ProviderError as `feed` does."""
-        if chunk.get("error"):
+        if self.ended:
+            return []
+        if is_error(chunk):
             return self.fail(failure(None, chunk))
         if self._writer is None:
             named = chunk.get(self.model_field)
@@ -70,6 +89,8 @@ class ProviderStream(ABC):
         if self._writer is None or self._finish is None:
             return self.fail(_broken(CUT))
         rest = self._rest(self._writer)
+        if self._stopped_by is not None:
+            return rest + self._writer.end("stop_sequence", self.usage, self._stopped_by)
         return rest + self._writer.end(self._stop_reason(self._finish), self.usage)
 
     def fail(self, error: ProviderError) -> list[Json]:
@@ -87,6 +108,27 @@ class ProviderStream(ABC):
             error = broken["error"]
             raise ProviderError(502, error["type"], error["message"])
         return collect(events)
+
+    @staticmethod
+    def _first(choices: object) -> Json | None:
+        """The answer that was asked for; a provider may send others beside it."""
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("index") in (None, 0):
+                return choice
+        return None
+
+    def _call_id(self, given: str, place: int) -> str:
+        """An id for the call at `place`: its own, or one of ours where that would not do.
+
+        It has to be unique in the conversation: the client drops the second call of an answer with
+        one id (`wire.md` A17), and Anthropic, where the conversation may go back to, refuses such,
+        and every id with other characters than these.
+        """
+        told = given
+        if not _CALL_ID.fullmatch(given) or given in self._taken or given in self._given:
+            told = f"{self._message_id}_{place}"
+        self._given.add(told)
+        return told
 
     @abstractmethod
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:

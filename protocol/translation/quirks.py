@@ -27,7 +27,10 @@ class Quirks(msgspec.Struct, frozen=True):
     refuse temperature and top_p. `documents`: takes `file` parts. `reasoning_back`: an assistant's
     reasoning must come back under this name on turns with tool calls ("" : it must not). `refused`:
     fields of the request that it answers with 400. `least_temperature`: stands for 0.
-    `system`: "first" when only the first message may be a system message.
+    `system`: "first" when only the first message may be a system message. `nine_letter_ids`: of
+    calls, it takes no others. `after_tools`: what the assistant says between a tool's result and the
+    user's next words, where those may not follow each other. `stopless`: models that refuse stop
+    sequences; the answer is ended at them here.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -39,6 +42,9 @@ class Quirks(msgspec.Struct, frozen=True):
     refused: frozenset[str] = frozenset()
     least_temperature: float = 0.0
     system: Literal["first", "anywhere"] = "first"
+    nine_letter_ids: bool = False
+    after_tools: str = ""
+    stopless: tuple[str, ...] = ()
 
     def output_limit(self, model: str) -> int | None:
         """The largest `max_tokens` that `model` is known to take."""
@@ -58,28 +64,35 @@ class Quirks(msgspec.Struct, frozen=True):
         """Whether `model` takes temperature and top_p."""
         return not any(matches(pattern, model) for pattern in self.fixed_sampling)
 
+    def stops(self, model: str) -> bool:
+        """Whether `model` takes stop sequences."""
+        return not any(matches(pattern, model) for pattern in self.stopless)
+
 
 PLAIN = Quirks()
 
+_OPENAI = Quirks(
+    max_tokens_field="max_completion_tokens",
+    output_limits={
+        "gpt-4o*": 16_384,
+        "gpt-4.1*": 32_768,
+        "gpt-4-*": 4_096,
+        "gpt-3.5*": 4_096,
+        "o*": 100_000,
+        "gpt-5*": 128_000,
+    },
+    efforts={
+        "gpt-5*": ("minimal", "low", "medium", "high"),
+        "o*": ("low", "medium", "high"),
+    },
+    fixed_sampling=("gpt-5*", "o*"),
+    documents=True,
+    system="anywhere",
+    stopless=("gpt-5*", "o*"),
+)
+
 _BY_HOST: Mapping[str, Quirks] = {
-    "api.openai.com": Quirks(
-        max_tokens_field="max_completion_tokens",
-        output_limits={
-            "gpt-4o*": 16_384,
-            "gpt-4.1*": 32_768,
-            "gpt-4-*": 4_096,
-            "gpt-3.5*": 4_096,
-            "o*": 100_000,
-            "gpt-5*": 128_000,
-        },
-        efforts={
-            "gpt-5*": ("minimal", "low", "medium", "high"),
-            "o*": ("low", "medium", "high"),
-        },
-        fixed_sampling=("gpt-5*", "o*"),
-        documents=True,
-        system="anywhere",
-    ),
+    "api.openai.com": _OPENAI,
     "openrouter.ai": Quirks(efforts={"*": ("low", "medium", "high")}, documents=True),
     "api.deepseek.com": Quirks(
         output_limits={"deepseek-reasoner*": 65_536, "*": 8_192},
@@ -89,15 +102,23 @@ _BY_HOST: Mapping[str, Quirks] = {
         refused=frozenset({"logprobs", "logit_bias", "top_logprobs"}),
         least_temperature=1e-8,
     ),
+    "api.mistral.ai": Quirks(nine_letter_ids=True, after_tools="OK."),
     "generativelanguage.googleapis.com": Quirks(
         efforts={"gemini-*": ("low", "medium", "high")}, output_limits={"*": 65_536}
     ),
 }
 
 
+_AZURE = ".openai.azure.com"
+"""OpenAI's own models, below a name of each customer's."""
+
+
 def quirks_for(base_url: str) -> Quirks:
     """Of the provider at `base_url`."""
-    return _BY_HOST.get(urlsplit(base_url).hostname or "", PLAIN)
+    host = urlsplit(base_url).hostname or ""
+    if host.endswith(_AZURE):
+        return _OPENAI
+    return _BY_HOST.get(host, PLAIN)
 
 
 T = TypeVar("T")

@@ -36,6 +36,7 @@ from protocol.translation.refusal import (
     as_text,
     unfit,
 )
+from protocol.translation.turn_order import TurnOrder
 
 ATTRIBUTION = "x-anthropic-billing-header:"
 """How the client's attribution block begins (`wire.md` A6). It is for Anthropic alone."""
@@ -117,8 +118,7 @@ def _attribution(block: object) -> bool:
 
 def _turns(messages: list[Any]) -> tuple[tuple[Turn, ...], object]:
     """The turns, and the effort that the last message with one asks for."""
-    turns: list[Turn] = []
-    open_calls: dict[str, str] = {}  # calls of the last assistant turn, by id, with their tool
+    turns = TurnOrder()
     effort: object = None
     for place, message in enumerate(messages):
         where = f"messages[{place}]"
@@ -128,23 +128,14 @@ def _turns(messages: list[Any]) -> tuple[tuple[Turn, ...], object]:
         content = f"{where}.content"
         match message.get("role"):
             case "system":
-                turns.append(SystemTurn(text_of(message.get("content"), content)))
+                turns.system(SystemTurn(text_of(message.get("content"), content)))
             case "assistant":
-                _answered(open_calls, where)
-                said = _assistant(message.get("content"), content)
-                open_calls = {call.id: call.name for call in said.calls}
-                turns.append(said)
+                turns.assistant(_assistant(message.get("content"), content), where)
             case "user":
-                turns.append(_user(message.get("content"), content, open_calls))
+                turns.user(_user(message.get("content"), content, turns.open_calls))
             case role:
                 raise unfit(f"{where}.role", f"must be user, assistant or system, not {role!r}")
-    _answered(open_calls, "the end of messages")
-    return tuple(turns), effort
-
-
-def _answered(open_calls: dict[str, str], where: str) -> None:
-    for call in open_calls:
-        raise unfit(where, f"tool_use {call!r} before it has no tool_result")
+    return turns.finish(), effort
 
 
 def _assistant(content: object, where: str) -> AssistantTurn:

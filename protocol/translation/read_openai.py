@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
+from protocol.translation.read_openai_messages import read_messages
+from protocol.translation.read_openai_tools import read_tools
 from protocol.translation.refusal import (
     Json,
     as_list,
@@ -15,6 +13,7 @@ from protocol.translation.refusal import (
     kind_of,
     unfit,
 )
+from protocol.translation.schema_demands import closed
 
 MAX_TOKENS = 16_384
 """Anthropic demands a limit; this stands for a request without one."""
@@ -53,17 +52,24 @@ _REFUSED = {
 }
 
 
+_NOTHING: tuple[object, ...] = (None, False, 0, [], "")
+"""Values with which such a field asks for nothing; an empty object asks for the defaults."""
+
+
 def read_request(request: Json) -> Json:
     """The Anthropic body. Raises Untranslatable, naming the field."""
     for field, reason in _REFUSED.items():
-        if request.get(field):
+        if request.get(field) not in _NOTHING:
             raise unfit(field, reason)
     if request.get("n") not in (None, 1):
         raise unfit("n", "only one answer can be had at a time")
-    system, messages = _messages(as_list(request.get("messages"), "messages"))
+    system, messages = read_messages(as_list(request.get("messages"), "messages"))
     format_ = _format(request.get("response_format"))
     if format_ == JSON_MODE:
         system.append(JSON_MODE)
+    if not messages and system:  # Anthropic has no chat without a user
+        messages = [{"role": "user", "content": [{"type": "text", "text": "\n\n".join(system)}]}]
+        system = []
     found: Json = {
         "model": as_text(request.get("model"), "model"),
         "max_tokens": _max_tokens(request),
@@ -71,14 +77,11 @@ def read_request(request: Json) -> Json:
     }
     if system:
         found["system"] = "\n\n".join(system)
-    tools = request.get("tools")
-    if tools:
-        found["tools"] = _tools(as_list(tools, "tools"))
-        found["tool_choice"] = _choice(request)
+    found |= read_tools(request, messages)
     if request.get("temperature") is not None:
         # The scale ends at 1 there.
         found["temperature"] = min(as_number(request["temperature"], "temperature"), 1.0)
-    if request.get("top_p") is not None:
+    elif request.get("top_p") is not None:  # Claude models take one of the two
         found["top_p"] = as_number(request["top_p"], "top_p")
     stop = request.get("stop")
     if stop:
@@ -95,6 +98,8 @@ def _max_tokens(request: Json) -> int:
     for field in ("max_completion_tokens", "max_tokens"):
         if request.get(field) is not None:
             limit = request[field]
+            if isinstance(limit, float) and limit.is_integer():
+                limit = int(limit)
             if isinstance(limit, bool) or not isinstance(limit, int):
                 raise unfit(field, f"must be a whole number, not {kind_of(limit)}")
             return limit
@@ -123,160 +128,6 @@ def _format(asked: object) -> Json | str | None:
             where = "response_format.json_schema"
             given = as_object(asked.get("json_schema"), where)
             schema = as_object(given.get("schema"), f"{where}.schema")
-            return {"type": "json_schema", "schema": schema}
+            return {"type": "json_schema", "schema": closed(schema)}
         case other:
             raise unfit("response_format.type", f"{other!r} is not known here")
-
-
-def _tools(tools: list[Any]) -> list[Json]:
-    found: list[Json] = []
-    for place, tool in enumerate(tools):
-        where = f"tools[{place}]"
-        tool = as_object(tool, where)
-        if tool.get("type") != "function":
-            raise unfit(
-                f"{where}.type", f"{tool.get('type')!r} is not known here; only functions are"
-            )
-        function = as_object(tool.get("function"), f"{where}.function")
-        schema = function.get("parameters") or {"type": "object", "properties": {}}
-        entry: Json = {
-            "name": as_text(function.get("name"), f"{where}.function.name"),
-            "input_schema": as_object(schema, f"{where}.function.parameters"),
-        }
-        if function.get("description"):
-            entry["description"] = function["description"]
-        found.append(entry)
-    return found
-
-
-def _choice(request: Json) -> Json:
-    choice = request.get("tool_choice")
-    found: Json
-    match choice:
-        case None | "auto":
-            found = {"type": "auto"}
-        case "required":
-            found = {"type": "any"}
-        case "none":
-            return {"type": "none"}
-        case {"type": "function", "function": {"name": str(name)}}:
-            found = {"type": "tool", "name": name}
-        case _:
-            raise unfit("tool_choice", "must be auto, required, none or a function")
-    if request.get("parallel_tool_calls") is False:
-        found["disable_parallel_tool_use"] = True
-    return found
-
-
-def _messages(given: list[Any]) -> tuple[list[str], list[Json]]:
-    """System words that stand first, and the messages, neighbours of one role together."""
-    system: list[str] = []
-    messages: list[Json] = []
-    for place, message in enumerate(given):
-        where = f"messages[{place}]"
-        message = as_object(message, where)
-        content = message.get("content")
-        match message.get("role"):
-            case "system" | "developer":
-                words = _words(content, where)
-                if not messages:
-                    system.append(words)
-                else:
-                    words = f"<system-reminder>\n{words}\n</system-reminder>"
-                    _say(messages, "user", [{"type": "text", "text": words}])
-            case "user":
-                _say(messages, "user", _parts(content, where))
-            case "assistant":
-                _say(messages, "assistant", _assistant(message, where))
-            case "tool":
-                result = {
-                    "type": "tool_result",
-                    "tool_use_id": as_text(message.get("tool_call_id"), f"{where}.tool_call_id"),
-                    "content": _parts(content, where),
-                }
-                _say(messages, "user", [result])
-            case role:
-                raise unfit(f"{where}.role", f"{role!r} is not known here")
-    return [words for words in system if words], messages
-
-
-def _say(messages: list[Json], role: str, content: list[Json]) -> None:
-    if messages and messages[-1]["role"] == role:
-        messages[-1]["content"] += content
-    elif content:
-        messages.append({"role": role, "content": content})
-
-
-def _assistant(message: Json, where: str) -> list[Json]:
-    words = _words(message.get("content"), where) or str(message.get("refusal") or "")
-    content: list[Json] = [{"type": "text", "text": words}] if words else []
-    calls = as_list(message.get("tool_calls") or [], f"{where}.tool_calls")
-    for place, call in enumerate(calls):
-        inner = f"{where}.tool_calls[{place}]"
-        call = as_object(call, inner)
-        function = as_object(call.get("function"), f"{inner}.function")
-        content.append(
-            {
-                "type": "tool_use",
-                "id": as_text(call.get("id"), f"{inner}.id"),
-                "name": as_text(function.get("name"), f"{inner}.function.name"),
-                "input": _arguments(function.get("arguments"), f"{inner}.function.arguments"),
-            }
-        )
-    return content
-
-
-def _arguments(text: object, where: str) -> Json:
-    words = as_text("" if text is None else text, where)
-    try:
-        return as_object(msgspec.json.decode(words) if words.strip() else {}, where)
-    except (msgspec.DecodeError, RecursionError):
-        raise unfit(where, "must be a JSON object") from None
-
-
-def _words(content: object, where: str) -> str:
-    if content is None:
-        return ""
-    parts = _parts(content, where)
-    if any(part["type"] != "text" for part in parts):
-        raise unfit(f"{where}.content", "only text can stand here")
-    return "".join(part["text"] for part in parts)
-
-
-def _parts(content: object, where: str) -> list[Json]:
-    """Without empty texts: Anthropic refuses them."""
-    where = f"{where}.content"
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    parts = [
-        _part(as_object(part, f"{where}[{place}]"), f"{where}[{place}]")
-        for place, part in enumerate(as_list(content, where))
-    ]
-    return [part for part in parts if part.get("text") != ""]
-
-
-def _part(part: Json, where: str) -> Json:
-    match part.get("type"):
-        case "text":
-            return {"type": "text", "text": as_text(part.get("text"), f"{where}.text")}
-        case "refusal":
-            return {"type": "text", "text": as_text(part.get("refusal"), f"{where}.refusal")}
-        case "image_url":
-            image = as_object(part.get("image_url"), f"{where}.image_url")
-            return _source("image", as_text(image.get("url"), f"{where}.image_url.url"), where)
-        case "file":
-            file = as_object(part.get("file"), f"{where}.file")
-            data = as_text(file.get("file_data"), f"{where}.file.file_data")
-            return _source("document", data, where)
-        case kind:
-            raise unfit(f"{where}.type", f"{kind!r} is not known here")
-
-
-def _source(kind: str, url: str, where: str) -> Json:
-    if not url.startswith("data:"):
-        return {"type": kind, "source": {"type": "url", "url": url}}
-    head, _, data = url[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if encoding != "base64" or not media_type:
-        raise unfit(where, "a data URL must have a media type and be in base64")
-    return {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}}

@@ -122,15 +122,17 @@ def _contents(conversation: Conversation, names: ToolNames, *, signs: bool) -> l
                 if calls and signs and not any("thoughtSignature" in call for call in calls):
                     calls[0]["thoughtSignature"] = UNSIGNED
                 _say(contents, "model", parts + calls)
-    return contents
+    return contents or [{"role": "user", "parts": [{"text": ""}]}]
 
 
 def _say(contents: list[Json], role: str, parts: list[Json]) -> None:
-    """One entry for neighbours of the same role; an empty one is refused, so it says nothing."""
+    """One entry for neighbours of the same role. Parts without data are refused: what says nothing
+    is left out."""
+    said = [part for part in parts if part != {"text": ""}]
     if contents and contents[-1]["role"] == role:
-        contents[-1]["parts"] += parts
-    else:
-        contents.append({"role": role, "parts": parts or [{"text": ""}]})
+        contents[-1]["parts"] += said
+    elif said:
+        contents.append({"role": role, "parts": said})
 
 
 def _call(call: ToolCall, names: ToolNames) -> Json:

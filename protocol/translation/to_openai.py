@@ -20,8 +20,10 @@ from protocol.translation.conversation import (
     Turn,
     UserTurn,
 )
+from protocol.translation.openai_reasoning import DETAILS, joined_details
 from protocol.translation.quirks import Quirks
 from protocol.translation.refusal import Json, capability_rejected, unfit
+from protocol.translation.schema_demands import completed
 from protocol.translation.tool_names import ToolNames, fitting_id
 
 STOPS_MAX = 4
@@ -42,7 +44,7 @@ def write_request(conversation: Conversation, model: str, quirks: Quirks) -> Jso
                 "function": {
                     "name": names.there(tool.name),
                     "description": tool.description,
-                    "parameters": tool.schema,
+                    "parameters": completed(tool.schema),
                 },
             }
             for tool in conversation.tools
@@ -89,10 +91,11 @@ def _sampling(conversation: Conversation, model: str, quirks: Quirks) -> Json:
         found["temperature"] = max(sampling.temperature, quirks.least_temperature)
     if sampling.top_p is not None and quirks.samples(model):
         found["top_p"] = sampling.top_p
-    if len(sampling.stop) > STOPS_MAX:
+    sent = sampling.stop if quirks.stops(model) else ()
+    if len(sent) > STOPS_MAX:
         raise unfit("stop_sequences", f"this provider takes at most {STOPS_MAX}")
-    if sampling.stop:
-        found["stop"] = list(sampling.stop)
+    if sent:
+        found["stop"] = list(sent)
     return found
 
 
@@ -113,26 +116,29 @@ def _add(messages: list[Json], turn: Turn, names: ToolNames, quirks: Quirks) -> 
             else:
                 # As the client itself does it for models that know no such role (`wire.md` A6).
                 reminder = f"<system-reminder>\n{text}\n</system-reminder>"
-                _say(messages, [{"type": "text", "text": reminder}])
+                _say(messages, [{"type": "text", "text": reminder}], quirks.after_tools)
         case UserTurn():
-            messages.extend(_result(result) for result in turn.results)
+            messages.extend(_result(result, quirks) for result in turn.results)
             parts = [*_shown_by_tools(turn.results, quirks)]
             parts += [_part(piece, quirks) for piece in turn.shown]
             if parts:
-                _say(messages, parts)
+                _say(messages, parts, quirks.after_tools)
             elif not turn.results:
-                _say(messages, [{"type": "text", "text": ""}])
+                _say(messages, [{"type": "text", "text": ""}], quirks.after_tools)
         case AssistantTurn():
-            messages.append(_assistant(turn, names, quirks))
+            if turn.calls or any(piece.text for piece in turn.said):
+                messages.append(_assistant(turn, names, quirks))
 
 
-def _say(messages: list[Json], parts: list[Json]) -> None:
+def _say(messages: list[Json], parts: list[Json], bridge: str) -> None:
     """Adds to the user's last message: strict chat templates take no two in a row."""
     if messages and messages[-1]["role"] == "user":
-        before = messages[-1]["content"]
+        before = messages.pop()["content"]
         first = [{"type": "text", "text": before}] if isinstance(before, str) else before
         parts = [*first, *parts]
-        messages.pop()
+    elif bridge and messages and messages[-1]["role"] == "tool":
+        messages.append({"role": "assistant", "content": bridge})
+    parts = [part for part in parts if part.get("text") != ""] or parts[:1]
     words = [part["text"] for part in parts if part["type"] == "text"]
     plain = len(words) == len(parts)
     messages.append({"role": "user", "content": "\n\n".join(words) if plain else parts})
@@ -142,38 +148,42 @@ def _assistant(turn: AssistantTurn, names: ToolNames, quirks: Quirks) -> Json:
     said = "".join(piece.text for piece in turn.said)
     message: Json = {"role": "assistant", "content": said or (None if turn.calls else "")}
     if turn.calls:
-        message["tool_calls"] = [_call(call, names) for call in turn.calls]
+        message["tool_calls"] = [_call(call, names, quirks) for call in turn.calls]
         if quirks.reasoning_back:
             # Only what came from a foreign model: Claude's own is signed, and for Claude alone.
             foreign = [thought.text for thought in turn.thinking if not thought.signature]
             message[quirks.reasoning_back] = "".join(foreign)
-        for call in turn.calls:
-            details = call.foreign.get("reasoning_details")
-            if details is not None:
-                message["reasoning_details"] = details
+        given = (call.foreign.get(DETAILS) for call in turn.calls)
+        details = [piece for some in given if isinstance(some, list) for piece in some]
+        if details:
+            message[DETAILS] = joined_details(details)
     return message
 
 
-def _call(call: ToolCall, names: ToolNames) -> Json:
+def _call(call: ToolCall, names: ToolNames, quirks: Quirks) -> Json:
     arguments = msgspec.json.encode(call.input).decode()
     sent: Json = {
-        "id": fitting_id(call.id),
+        "id": _id(call.id, quirks),
         "type": "function",
         "function": {"name": names.there(call.name), "arguments": arguments},
     }
-    state = {key: value for key, value in call.foreign.items() if key != "reasoning_details"}
+    state = {key: value for key, value in call.foreign.items() if key != DETAILS}
     if state:
         sent["extra_content"] = state
     return sent
 
 
-def _result(result: ToolResult) -> Json:
+def _id(call: str, quirks: Quirks) -> str:
+    return fitting_id(call, nine=quirks.nine_letter_ids)
+
+
+def _result(result: ToolResult, quirks: Quirks) -> Json:
     words = "\n\n".join(piece.text for piece in result.content if isinstance(piece, Text))
     if not words and any(not isinstance(piece, Text) for piece in result.content):
         words = "(see the next message)"
     if result.is_error:
         words = f"{ERROR_MARK}{words}"
-    return {"role": "tool", "tool_call_id": fitting_id(result.id), "content": words}
+    return {"role": "tool", "tool_call_id": _id(result.id, quirks), "content": words}
 
 
 def _shown_by_tools(results: Iterable[ToolResult], quirks: Quirks) -> Iterable[Json]:
@@ -183,7 +193,7 @@ def _shown_by_tools(results: Iterable[ToolResult], quirks: Quirks) -> Iterable[J
         if pieces:
             yield {
                 "type": "text",
-                "text": f"From the tool {result.name} ({fitting_id(result.id)}):",
+                "text": f"From the tool {result.name} ({_id(result.id, quirks)}):",
             }
             for piece in pieces:
                 yield _part(piece, quirks)

@@ -14,6 +14,7 @@ NAME_MAX = 64
 """Characters that OpenAI and Gemini take."""
 _FITS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]")
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
 _HASH = 8
 
 CALL_ID_MAX = 40
@@ -36,11 +37,23 @@ class ToolNames:
         return self._back.get(sent, sent)
 
 
-def fitting_id(call: str) -> str:
-    """The same id for a call and for its result, short enough for every target."""
+def fitting_id(call: str, *, nine: bool = False) -> str:
+    """The same id for a call and for its result, short enough for every target.
+
+    `nine`: for one that takes nine letters and digits, no more, no less and nothing else.
+    """
+    if nine:
+        return call if _NINE.fullmatch(call) else _hash(call, 9)
     if len(call) <= CALL_ID_MAX:
         return call
     return f"{call[: CALL_ID_MAX - _HASH - 1]}_{_hash(call)}"
+
+
+def plain_id(call: str) -> str:
+    """The same id for a call and for its result, in characters that Anthropic takes."""
+    return (
+        call if call and not _STRANGE.search(call) else f"{_STRANGE.sub('_', call)}_{_hash(call)}"
+    )
 
 
 def _fitting(name: str) -> str:
@@ -52,5 +65,5 @@ def _fitting(name: str) -> str:
     return f"{plain[: NAME_MAX - _HASH - 1]}_{_hash(name)}"
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
+def _hash(text: str, digits: int = _HASH) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]

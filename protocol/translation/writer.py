@@ -65,6 +65,11 @@ class MessageWriter:
         self._open = False
         self.ended = False
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been said yet."""
+        return not (self._queue or self._index)
+
     def begin(self) -> list[Json]:
         """`message_start`; nothing the second time."""
         if self._begun:

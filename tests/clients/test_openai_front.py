@@ -255,3 +255,15 @@ async def test_the_list_of_models_has_openais_shape(live: Live) -> None:
     assert {model.object for model in models} == {"model"}
     one = await using(live, lambda client: client.models.retrieve("claude-opus-5-5"))
     assert one.id == "claude-opus-5-5"
+
+
+async def test_a_model_and_a_route_that_are_not_there_are_not_found(live: Live) -> None:
+    live.upstream.default(error(404, message="model: none"))
+    with pytest.raises(openai.NotFoundError) as nobodys:
+        await using(live, lambda client: client.models.retrieve("none"))
+    told: Any = nobodys.value
+    assert (told.type, told.code, told.param) == ("not_found_error", "model_not_found", None)
+    assert told.body["message"] == "model: none"
+    with pytest.raises(openai.NotFoundError, match="did you mean /v1/chat/completions") as wrong:
+        await using(live, asking(), base="")
+    assert (wrong.value.type, wrong.value.param) == ("not_found_error", None)

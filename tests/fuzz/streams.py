@@ -131,7 +131,7 @@ def _answered(stream: ProviderStream, data: bytes) -> None:
     error = read_failure(502, data)
     assert error.status >= 400
     retry_delay(data)
-    error_body(data)
+    error_body(400, data)
     answer = document(data)
     if isinstance(answer, list) and answer:
         answer = answer[0]

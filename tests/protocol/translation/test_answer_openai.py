@@ -15,7 +15,7 @@ from protocol.translation import answer_openai
 from protocol.translation.answer_openai import DONE, AnswerStream, whole
 from tests.kit import corpus
 
-MESSAGE = {
+MESSAGE: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
@@ -86,7 +86,10 @@ def test_usage_is_told_only_when_it_was_asked_for() -> None:
     ],
 )  # fmt: skip
 def test_a_reason_to_stop_has_its_word(reason: str | None, told: str) -> None:
-    assert whole({**MESSAGE, "stop_reason": reason}, 1)["choices"][0]["finish_reason"] == told
+    words = MESSAGE["content"][:2]  # with calls an end is theirs, whatever it is called
+    content = MESSAGE["content"] if told == "tool_calls" else words
+    message = {**MESSAGE, "content": content, "stop_reason": reason}
+    assert whole(message, 1)["choices"][0]["finish_reason"] == told
 
 
 def test_a_whole_answer_word_for_word() -> None:
@@ -219,7 +222,7 @@ def test_an_error_in_mid_stream_is_in_openai_s_shape() -> None:
 
 def test_an_error_answer_keeps_its_words() -> None:
     body = b'{"type":"error","error":{"type":"not_found_error","message":"no model"}}'
-    assert json.loads(answer_openai.error_body(body)) == {
+    assert json.loads(answer_openai.error_body(400, body)) == {
         "error": {
             "message": "no model",
             "type": "not_found_error",
@@ -227,15 +230,41 @@ def test_an_error_answer_keeps_its_words() -> None:
             "code": "not_found_error",
         }
     }
-    assert answer_openai.error_body(b"<html>") == b"<html>"
-    for theirs in (b'{"error":{"message":"m","param":null}}', b'{"error":"m"}', b"[]"):
-        assert answer_openai.error_body(theirs) == theirs
+    theirs = b'{"error":{"message":"m","param":null}}'
+    assert answer_openai.error_body(400, theirs) == theirs
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html>", "the provider answered 502 without a reason"),
+        (b"", "the provider answered 502 without a reason"),
+        (b"no healthy upstream", "no healthy upstream"),
+        (b'{"error":"m"}', "m"),
+        (b'{"error":{"message":"m"}}', "m"),
+        (b'{"detail":"m"}', "m"),
+        (b"[]", "the provider gave no reason"),
+    ],
+)
+def test_an_error_answer_of_no_known_shape_gets_one(body: bytes, words: str) -> None:
+    """It goes out as JSON, and clients read it as that."""
+    assert json.loads(answer_openai.error_body(502, body)) == {
+        "error": {"message": words, "type": "api_error", "param": None, "code": "api_error"}
+    }
+
+
+def test_an_error_event_that_has_the_shape_already_is_told_once() -> None:
+    """An answer of ours, inside of a stream that was opened before."""
+    error = {"message": "m", "type": "rate_limit_error", "param": None, "code": None}
+    stream = AnswerStream(1, include_usage=False)
+    assert stream.feed(Event("error", json.dumps({"error": error}).encode())) == [{"error": error}]
+    assert stream.ended
 
 
 @given(st.binary(max_size=100))
 def test_no_bytes_of_an_upstream_make_it_fail(junk: bytes) -> None:
     AnswerStream(1, include_usage=True).feed(Event("x", junk))
-    answer_openai.error_body(junk)
+    answer_openai.error_body(400, junk)
 
 
 def told(*events: dict[str, Any], include_usage: bool = False) -> list[dict[str, Any]]:

@@ -86,9 +86,9 @@ def test_one_call_at_a_time() -> None:
 
 
 def test_sampling_stops_and_effort_have_their_places() -> None:
-    found = asked(temperature=1.7, top_p=0.5, stop="x", reasoning_effort="low", max_tokens=5)
+    found = asked(temperature=1.7, stop="x", reasoning_effort="low", max_tokens=5)
     assert found["temperature"] == 1.0
-    assert found["top_p"] == 0.5
+    assert asked(top_p=0.5)["top_p"] == 0.5
     assert found["stop_sequences"] == ["x"]
     assert found["output_config"] == {"effort": "low"}
     assert found["max_tokens"] == 5
@@ -98,7 +98,10 @@ def test_json_mode_is_asked_for_in_words_and_a_schema_in_its_field() -> None:
     assert asked(response_format={"type": "json_object"})["system"] == JSON_MODE
     schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     assert asked(response_format=schema)["output_config"] == {
-        "format": {"type": "json_schema", "schema": {"type": "object"}}
+        "format": {
+            "type": "json_schema",
+            "schema": {"type": "object", "additionalProperties": False},
+        }
     }
 
 

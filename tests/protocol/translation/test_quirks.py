@@ -86,3 +86,10 @@ def test_effort_elsewhere() -> None:
 )
 def test_which_of_openais_models_take_a_temperature(model: str, samples: bool) -> None:
     assert OPENAI.samples(model) == samples
+
+
+def test_azure_serves_openais_models_under_names_of_its_customers() -> None:
+    """gpt-5 refuses `max_tokens` there as well."""
+    host = "name.openai.azure.com"
+    assert quirks_for(f"https://{host}/openai/v1") is quirks_for("https://api.openai.com/v1")
+    assert quirks_for(f"https://{host}.evil.example/v1") is PLAIN

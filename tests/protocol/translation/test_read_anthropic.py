@@ -219,10 +219,11 @@ def test_a_thinking_budget_amounts_to_an_effort(thinking: Any, effort: str | Non
             {
                 "messages": [
                     {"role": "assistant", "content": [CALL]},
+                    {"role": "user", "content": "wait"},
                     {"role": "assistant", "content": "and"},
                 ]
             },
-            "messages[1]: tool_use 'toolu_1' before it has no tool_result",
+            "messages[2]: tool_use 'toolu_1' before it has no tool_result",
         ),
         ({"tool_choice": 5}, "tool_choice: must be an object"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name: must be a string"),

@@ -169,7 +169,7 @@ def image(url: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("message", "told"),
     [
-        (image("data:image/png,AA"), "messages[0].content[0]: a data URL must have"),
+        (image("data:image/png,AA"), "messages[0].content[0]: a data URL must be in"),
         (image("data:;base64,AA"), "messages[0].content[0]: a data URL must have"),
         (image(5), "messages[0].content[0].image_url.url: must be a string, not a number"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "messages[0].content[0].image_url: must be"),
@@ -183,8 +183,6 @@ def image(url: Any) -> dict[str, Any]:
         ({**image("https://x/y.png"), "role": "assistant"}, "messages[0].content: only text"),
         ({**image("https://x/y.png"), "role": "system"}, "messages[0].content: only text"),
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id: must be a string"),
-        (call("{"), "messages[0].tool_calls[0].function.arguments: must be a JSON object"),
-        (call("[]"), "messages[0].tool_calls[0].function.arguments: must be an object"),
         (call(5), "messages[0].tool_calls[0].function.arguments: must be a string"),
         ({"role": "assistant", "tool_calls": [5]}, "messages[0].tool_calls[0]: must be an object"),
         ({"role": "assistant", "tool_calls": [{"id": "c"}]},

@@ -235,16 +235,15 @@ def test_a_state_that_is_no_signature_is_none(state: Any) -> None:
     assert contents[1]["parts"][0]["thoughtSignature"] == UNSIGNED
 
 
-def test_a_turn_of_nothing_says_nothing_and_is_there() -> None:
+def test_a_turn_of_nothing_is_left_out() -> None:
+    """An empty text is refused there, and so is an entry without parts."""
     said = [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": []},
         {"role": "user", "content": "b"},
     ]
     assert [entry["parts"] for entry in sent(messages=said)["contents"]] == [
-        [{"text": "a"}],
-        [{"text": ""}],
-        [{"text": "b"}],
+        [{"text": "a"}, {"text": "b"}],
     ]
 
 

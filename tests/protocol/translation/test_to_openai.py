@@ -71,7 +71,7 @@ def test_a_tool_is_a_function_with_its_schema() -> None:
             "function": {
                 "name": "Bash",
                 "description": "runs",
-                "parameters": {"type": "object"},
+                "parameters": {"type": "object", "properties": {}},
             },
         }
     ]
@@ -92,7 +92,7 @@ def test_several_images_and_words_of_a_user_are_parts_in_their_order() -> None:
     ]
 
 
-def test_what_an_assistant_said_is_one_text_and_nothing_is_an_empty_one() -> None:
+def test_what_an_assistant_said_is_one_text_and_nothing_is_left_out() -> None:
     words = [{"type": "text", "text": "So"}, {"type": "text", "text": " on"}]
     said = [
         {"role": "user", "content": "a"},
@@ -104,8 +104,6 @@ def test_what_an_assistant_said_is_one_text_and_nothing_is_an_empty_one() -> Non
     assert [message["content"] for message in sent(messages=said)["messages"]] == [
         "a",
         "So on",
-        "",
-        "",
         "b",
     ]
 
