@@ -18,6 +18,7 @@ from protocol.config import Config
 from protocol.providers import (
     Consult,
     ModelsListed,
+    OutputLimited,
     ProviderFailed,
     Providers,
     ProviderServed,
@@ -61,6 +62,9 @@ class ProvidersActor:
                     envelope.reply_to(event).send(None)
                 case ProviderServed() as event:
                     state = machine.served(state, event)
+                    context.publish(state)
+                case OutputLimited() as event:
+                    state = machine.output_limited(state, event)
                     context.publish(state)
                 case ModelsListed() as event:
                     state = machine.listed(state, event)

@@ -14,6 +14,7 @@ import msgspec
 
 from protocol.config import Config
 from protocol.config.model import Provider
+from protocol.destination import Destination
 from protocol.model_list import Listed
 from protocol.question import Question
 from protocol.redirect import Redirecting
@@ -62,6 +63,14 @@ class ProviderServed(msgspec.Struct, frozen=True):
     provider: str
 
 
+class OutputLimited(msgspec.Struct, frozen=True):
+    """`provider` takes no request for more than `tokens` of `model`'s answer."""
+
+    provider: str
+    model: str
+    tokens: int
+
+
 class ModelsListed(Question[None], frozen=True):
     """What `provider` lists now; empty when it is out."""
 
@@ -70,10 +79,12 @@ class ModelsListed(Question[None], frozen=True):
 
 
 class Providers(msgspec.Struct, frozen=True):
-    """Everything, by the provider's name."""
+    """Everything, by the provider's name. `output_limits`: by provider and model, in tokens, as far
+    as a refusal has told it."""
 
     rests: Mapping[str, Rest] = {}
     lists: Mapping[str, tuple[str, ...]] = {}
+    output_limits: Mapping[tuple[str, str], int] = {}
     redirecting: Redirecting = Redirecting()
 
     def rest(self, provider: str, now: float) -> Rest | None:
@@ -86,7 +97,7 @@ class Consult(Question[Providers], frozen=True):
     """What a request must know before it is decided where it goes."""
 
 
-ProvidersMessage = ProviderFailed | ProviderServed | ModelsListed | Consult
+ProvidersMessage = ProviderFailed | ProviderServed | OutputLimited | ModelsListed | Consult
 
 
 def failed(state: Providers, event: ProviderFailed, now: float, auth_seconds: float) -> Providers:
@@ -109,9 +120,24 @@ def served(state: Providers, event: ProviderServed) -> Providers:
     return msgspec.structs.replace(state, rests=rests)
 
 
+def output_limited(state: Providers, event: OutputLimited) -> Providers:
+    """After a refusal that says how much may be asked for. The newest word counts."""
+    limits = {**state.output_limits, (event.provider, event.model): event.tokens}
+    return msgspec.structs.replace(state, output_limits=limits)
+
+
 def listed(state: Providers, event: ModelsListed) -> Providers:
     """With a provider's newest list."""
     return msgspec.structs.replace(state, lists={**state.lists, event.provider: event.names})
+
+
+def in_order(
+    state: Providers, destinations: Iterable[Destination], now: float
+) -> list[Destination]:
+    """Those that rest after a fault of theirs come last, those that are limited not at all."""
+    rests = [(one, state.rest(one.provider, now)) for one in destinations]
+    ready = [one for one, rest in rests if rest is None]
+    return ready + [one for one, rest in rests if rest is not None and not rest.firm]
 
 
 def _seconds(event: ProviderFailed, level: int, auth_seconds: float) -> float:

@@ -18,12 +18,12 @@ from protocol.config.model import Provider
 from protocol.destination import Destination
 from protocol.errors import Problem
 from protocol.headers import to_client
-from protocol.limits_evidence import read_retry_after
 from protocol.providers import (
     Fault,
     ProviderFailed,
     Providers,
     ProviderServed,
+    in_order,
     provider_named,
 )
 from protocol.secrets import scrub
@@ -37,26 +37,16 @@ from server.delivery import Delivery
 from server.exchange import Exchange, withheld
 from server.foreign import ASK_SECONDS, Foreign
 from server.held_stream import HeldStream
+from server.inbound import Inbound
 from server.kept_stream import KeptStream
 from server.marked_exchange import MarkedExchange
+from server.output_room import OutputRoom
 from server.provider_attempt import Spoken, converse, failed, unreached
-from server.provider_outcome import judged, resting
+from server.provider_outcome import as_headers, judged, resting
 from server.provider_request import same_dialect, translated
 from server.record import Record
 from server.unasked_usage import UnaskedUsage
 from server.upstream_port import UpstreamFault, UpstreamRequest, UpstreamResponse
-
-
-class Inbound(msgspec.Struct, frozen=True):
-    """The request as Anthropic's dialect has it, and, where it came in OpenAI's, as it came.
-
-    `refusal`: it cannot be told in Anthropic's dialect, and why.
-    """
-
-    exchange: Exchange
-    body: bytes
-    raw: tuple[Exchange, bytes] | None = None
-    refusal: Problem | None = None
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -85,6 +75,7 @@ class Elsewhere:
         self._record = record
         self._state = state
         self._destinations = destinations
+        self._room = OutputRoom(foreign, state)
         self._kept: KeptStream | None = None
         self._first: _Told | None = None
         self._refused: _Told | None = None
@@ -146,11 +137,7 @@ class Elsewhere:
             problem = Problem(502, f"the provider could not be reached: {scrub(told.detail)}")
             await author(self.exchange, self._record, problem)
             return
-        headers = [*to_client(told.headers, self._added(None))]
-        length = (b"content-length", str(len(told.body)).encode())
-        headers = [pair for pair in headers if pair[0].lower() != b"content-length"] + [length]
-        if told.verdict.retry_after is not None and read_retry_after(told.headers) is None:
-            headers.append((b"retry-after", str(max(int(told.verdict.retry_after), 1)).encode()))
+        headers = as_headers(told, self._added(None))
         record = self._record
         record.error_type, record.bytes_out = told.error.type or None, len(told.body)
         record.reason = f"{self._reason_told()}: {told.detail}"
@@ -172,19 +159,15 @@ class Elsewhere:
     # --- the providers, one after the other
 
     async def _any_of(self, destinations: tuple[Destination, ...]) -> bool:
-        """Those that rest after a fault of theirs come last, those that are limited not at all."""
         now = trio.current_time()
-        rests = {one: self._state.rest(one.provider, now) for one in destinations}
-        ready = [one for one in destinations if rests[one] is None]
-        doubtful = [one for one in destinations if (rest := rests[one]) and not rest.firm]
-        for destination in [*ready, *doubtful]:
+        ready = in_order(self._state, destinations, now)
+        for destination in ready:
             if await self._serves(destination):
                 return True
-        if not ready and not doubtful and destinations[0].reason != "fallback":
-            one = destinations[0]
-            rest = rests[one]
-            if rest is not None:
-                self._first = self._first or _Told(resting(one.provider, rest, now))
+        first = destinations[0]
+        rest = self._state.rest(first.provider, now)
+        if not ready and rest is not None and first.reason != "fallback":
+            self._first = self._first or _Told(resting(first.provider, rest, now))
         return False
 
     async def _serves(self, destination: Destination) -> bool:
@@ -194,8 +177,7 @@ class Elsewhere:
         record = self._record
         record.account, record.provider = None, provider.name
         record.reason = self._reason(destination)
-        record.attempts += 1
-        record.trace.trying(f"{provider.name}/{destination.model}")
+        self._trying(destination)
         told: Problem | None = None
         try:
             result = await self._attempt(provider, destination)
@@ -214,6 +196,10 @@ class Elsewhere:
         if result.verdict.reason == "request" and self._refused is None:
             self._refused = _Told(told or result, provider.name, raw)
         return False
+
+    def _trying(self, destination: Destination) -> None:
+        self._record.attempts += 1
+        self._record.trace.trying(f"{destination.provider}/{destination.model}")
 
     async def _attempt(self, provider: Provider, destination: Destination) -> Failed | Served:
         raw = self._inbound.raw
@@ -235,7 +221,16 @@ class Elsewhere:
         return await self._translate(provider, destination)
 
     async def _translate(self, provider: Provider, destination: Destination) -> Failed | Served:
-        sent = translated(provider, destination.model, self._inbound.body, self._foreign.new_id())
+        result = await self._translated(provider, destination)
+        if isinstance(result, Failed) and self._room.told(destination, result):
+            self._record.trace.failed(result)
+            self._trying(destination)
+            result = await self._translated(provider, destination)
+        return result
+
+    async def _translated(self, provider: Provider, destination: Destination) -> Failed | Served:
+        most, id_ = self._room.tokens(destination), self._foreign.new_id()
+        sent = translated(provider, destination.model, self._inbound.body, id_, most)
         spoken = Spoken()
         opened: list[Delivery] = []
 

@@ -13,9 +13,10 @@ from protocol.providers import Providers, foreign_models, listed_by
 from protocol.request import Route
 from protocol.translation.refusal import Untranslatable
 from protocol.translation.returning import without_foreign_state
-from server.elsewhere import Elsewhere, Inbound
+from server.elsewhere import Elsewhere
 from server.exchange import Exchange
 from server.foreign import Foreign
+from server.inbound import Inbound
 from server.intake import Refused
 from server.openai_front import OpenAIFront, translated_body, wants_usage
 from server.provider_count import count_elsewhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.errors import Problem
+from protocol.headers import to_client
 from protocol.leases import Refusal
 from protocol.limits_evidence import read_retry_after
 from protocol.providers import Fault, Rest, back_in, fault_of
@@ -38,6 +39,17 @@ def judged(result: Failed) -> Failed:
         told = read_retry_after(result.headers)
         verdict = verdict_of(fault_of(result.status, result.error.message), told)
     return msgspec.structs.replace(result, verdict=verdict)
+
+
+def as_headers(refusal: Failed, added: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Of a refusal that the client gets as its answer, its body as a whole."""
+    headers = to_client(refusal.headers, added)
+    headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
+    headers.append((b"content-length", str(len(refusal.body)).encode()))
+    seconds = refusal.verdict.retry_after
+    if seconds is not None and read_retry_after(refusal.headers) is None:
+        headers.append((b"retry-after", str(max(int(seconds), 1)).encode()))
+    return headers
 
 
 def resting(provider: str, rest: Rest, now: float) -> Problem:

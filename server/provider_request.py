@@ -84,12 +84,17 @@ def headers_for(provider: Provider, *, stream: bool = False) -> list[Header]:
     return kept + [(name, value.reveal().encode()) for name, value in own]
 
 
-def translated(provider: Provider, model: str, body: bytes, message_id: str) -> Translated:
-    """An Anthropic request in the provider's dialect (openai or gemini).
+def translated(
+    provider: Provider, model: str, body: bytes, message_id: str, most: int | None = None
+) -> Translated:
+    """An Anthropic request in the provider's dialect (openai or gemini), for an answer of no more
+    than `most` tokens.
 
     Raises Untranslatable for what this provider cannot be told.
     """
     conversation = own_state(read_request(document_of(body)), provider.name)
+    if most is not None:
+        conversation = conversation.at_most(most)
     asked = (conversation.names(), message_id, model, provider.name, conversation.call_ids())
     if provider.dialect == "gemini":
         request = to_gemini.write_request(conversation, model)

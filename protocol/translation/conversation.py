@@ -123,6 +123,14 @@ class Conversation(msgspec.Struct, frozen=True):
     schema: dict[str, Any] | None = None
     stream: bool = False
 
+    def at_most(self, tokens: int) -> Conversation:
+        """Asking for an answer of no more than that; who names no number is asked for none."""
+        asked = self.sampling.max_tokens
+        if asked is None or asked <= tokens:
+            return self
+        sampling = msgspec.structs.replace(self.sampling, max_tokens=tokens)
+        return msgspec.structs.replace(self, sampling=sampling)
+
     def call_ids(self) -> frozenset[str]:
         """Of all calls so far: one more needs another."""
         said = (turn for turn in self.turns if isinstance(turn, AssistantTurn))
