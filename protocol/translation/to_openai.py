@@ -105,6 +105,9 @@ def _messages(conversation: Conversation, names: ToolNames, quirks: Quirks) -> l
         messages.append({"role": "system", "content": conversation.system})
     for turn in conversation.turns:
         _add(messages, turn, names, quirks)
+    for message in messages:
+        if message["role"] == "user":
+            message["content"] = _content(message["content"])
     return messages
 
 
@@ -133,15 +136,18 @@ def _add(messages: list[Json], turn: Turn, names: ToolNames, quirks: Quirks) -> 
 def _say(messages: list[Json], parts: list[Json], bridge: str) -> None:
     """Adds to the user's last message: strict chat templates take no two in a row."""
     if messages and messages[-1]["role"] == "user":
-        before = messages.pop()["content"]
-        first = [{"type": "text", "text": before}] if isinstance(before, str) else before
-        parts = [*first, *parts]
-    elif bridge and messages and messages[-1]["role"] == "tool":
+        messages[-1]["content"] += parts
+        return
+    if bridge and messages and messages[-1]["role"] == "tool":
         messages.append({"role": "assistant", "content": bridge})
+    messages.append({"role": "user", "content": parts})
+
+
+def _content(parts: list[Json]) -> object:
+    """Of a user's message, as plain as it can be."""
     parts = [part for part in parts if part.get("text") != ""] or parts[:1]
     words = [part["text"] for part in parts if part["type"] == "text"]
-    plain = len(words) == len(parts)
-    messages.append({"role": "user", "content": "\n\n".join(words) if plain else parts})
+    return "\n\n".join(words) if len(words) == len(parts) else parts
 
 
 def _assistant(turn: AssistantTurn, names: ToolNames, quirks: Quirks) -> Json:
