@@ -29,6 +29,10 @@ from protocol.translation.tool_names import ToolNames, fitting_id
 STOPS_MAX = 4
 """Stop sequences that Chat Completions takes."""
 
+EMULATED_STOPS_MAX = 64
+EMULATED_STOP_LENGTH_MAX = 1_000
+"""Where they are looked for here: in each piece of the answer, while everybody else waits."""
+
 ERROR_MARK = "Error: "
 """Before the words of a tool that failed: the dialect has no field for it."""
 
@@ -91,11 +95,15 @@ def _sampling(conversation: Conversation, model: str, quirks: Quirks) -> Json:
         found["temperature"] = max(sampling.temperature, quirks.least_temperature)
     if sampling.top_p is not None and quirks.samples(model):
         found["top_p"] = sampling.top_p
-    sent = sampling.stop if quirks.stops(model) else ()
-    if len(sent) > STOPS_MAX:
-        raise unfit("stop_sequences", f"this provider takes at most {STOPS_MAX}")
-    if sent:
-        found["stop"] = list(sent)
+    if quirks.stops(model):
+        if len(sampling.stop) > STOPS_MAX:
+            raise unfit("stop_sequences", f"this provider takes at most {STOPS_MAX}")
+        if sampling.stop:
+            found["stop"] = list(sampling.stop)
+    elif len(sampling.stop) > EMULATED_STOPS_MAX:
+        raise unfit("stop_sequences", f"at most {EMULATED_STOPS_MAX} can be stopped at")
+    elif any(len(stop) > EMULATED_STOP_LENGTH_MAX for stop in sampling.stop):
+        raise unfit("stop_sequences", f"at most {EMULATED_STOP_LENGTH_MAX} characters can be each")
     return found
 
 
