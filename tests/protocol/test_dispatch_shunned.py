@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.eligibility import SHUNNED
 from tests.protocol.test_dispatch import account, asking, bench, leased, pool, refused
 
 UPSTREAM = "https://broken.test"
@@ -16,7 +17,7 @@ def test_accounts_of_an_upstream_that_failed_the_request_are_passed_over() -> No
     lease = leased(state, SHUNNING)
     assert lease.account == "c"
     why = {one.account: (one.outcome, one.why) for one in lease.considered}
-    assert why["a"] == why["b"] == ("passed", "provider")
+    assert why["a"] == why["b"] == ("passed", SHUNNED) == ("passed", "provider")
     assert why["d"] == ("next", "order")
     assert leased(state).account == "a", "it is this request's alone"
 
