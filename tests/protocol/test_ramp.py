@@ -23,7 +23,7 @@ from protocol.dispatch import (
     removed,
 )
 from protocol.quota import Quota, Window
-from protocol.ramp import ALLOWED, RAMP_SECONDS, RECENT_SECONDS, START, Ramp
+from protocol.ramp import ALLOWED, RAMP_SECONDS, RECENT_SECONDS, START, Ramp, Traffic
 from protocol.request import Route
 from protocol.routing import Considered
 from tests.protocol.test_dispatch import account, asking, bench, pool
@@ -304,3 +304,10 @@ def test_a_lease_says_what_was_waited_for() -> None:
     assert isinstance(lease, Lease)
     waited = msgspec.structs.replace(lease, waited_for="a")
     assert waited.considered == (*lease.considered, Considered("a", "waited", "ramp"))
+
+
+def test_a_ramp_is_over_after_two_seconds() -> None:
+    traffic = Traffic(ramps={"a": Ramp(10.0)})
+    moments = (10.0, 11.99, 12.0, 1000.0)
+    assert [traffic.ramping("a", now) for now in moments] == [True, True, False, False]
+    assert not traffic.ramping("b", 10.0)

@@ -116,10 +116,10 @@ def test_a_request_waits_for_an_account_that_is_soon_back() -> None:
 
 def test_a_request_waits_for_as_long_as_it_may_and_no_longer() -> None:
     before = (asked(0, "x", cached=0), asked(10, "y", cached=0))
-    for early, waited in ((2.0, 1), (2.001, 0)):
-        late = asked(WINDOW_SECONDS - early, "z", cached=0)
+    for early, waited in ((2.0, 2.0), (0.5, 0.5), (2.001, 0.0)):
+        late = asked(5 * 3600 - early, "z", cached=0)
         outcome = played(*before, late, names=("a",), allowance=30, max_wait=2)
-        assert (outcome.waited, outcome.waited_seconds) == (waited, 2.0 * waited)
+        assert (outcome.waited, outcome.waited_seconds) == (waited > 0, waited)
 
 
 def test_what_is_in_flight_counts_for_least_used() -> None:

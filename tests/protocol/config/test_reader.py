@@ -56,9 +56,7 @@ def mistake(text: str) -> tuple[str, str, str]:
          "a number above 0 to 31536000 (seconds)")),
         ('[models]\naliases = { "" = "m" }', ('models.aliases.""', "this key",
          "as a key, a text that is not empty and has no control characters")),
-        ("[server]\nprt = 1", ("server.prt", "an unknown key",
-         "host, port, max_body_bytes, max_connections, max_inflight_bytes, allowed_hosts, "
-         "allowed_origins, express, drain_seconds, tls_certificate, tls_key")),
+        ("[models]\nalias = 1", ("models.alias", "an unknown key", "aliases, long_context")),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_told_with_what_may_stand_there(

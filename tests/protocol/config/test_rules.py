@@ -74,6 +74,10 @@ GUARDED = (
              ""),
         ),
         (
+            '[server]\ntls_certificate = "c"',
+            ("server.tls_key", "nothing", "tls_certificate and tls_key together, or neither", ""),
+        ),
+        (
             '[server]\nhost = "0.0.0.0"',
             ("server.host", '"0.0.0.0" without [access] keys or token', *GUARDED),
         ),

@@ -156,5 +156,38 @@ def test_a_value_that_is_allowed_is_taken_as_it_is(path: str, value: object) -> 
     assert taken(path, value) == value
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("server.allowed_origins", ["https://a.test/x"], "[0]"),
+        ("server.allowed_hosts", ["a b"], "[0]"),
+        ("upstream.ca_file", " ", ""),
+        ("client.settings", ["a\nb"], "[0]"),
+        ("client.usage_file", "\n", ""),
+        ("client.environment", {"A-B": "1"}, ".A-B"),
+        ("client.environment", {"A": "a\0b"}, ".A"),
+        ("client.direct_url", "a.test", ""),
+        ("oauth.token_url", "https://a.test/?x", ""),
+        ("upstream.base_url", "ftp://a.test", ""),
+        ("account.name", "A", ""),
+        ("account.credentials", "\t", ""),
+        ("account.models", ["a\tb"], "[0]"),
+        ("provider.headers", {"Host": "x"}, ".Host"),
+        ("provider.headers", {"a": " x"}, ".a"),
+        ("provider.headers", {"a": ""}, ".a"),
+        ("provider.dialect", "other", ""),
+        ("routing.strategy", "other", ""),
+    ],
+)
+def test_a_text_in_another_form_is_refused_at_its_place(
+    path: str, value: object, place: str
+) -> None:
+    error = outcome(path, value)
+    assert isinstance(error, ConfigError)
+    section, _, key = path.partition(".")
+    within = f"{section}[0]" if section in ("account", "provider") else section
+    assert error.path == f"{within}.{key}{place}"
+
+
 def test_a_header_of_a_provider_is_a_secret_and_may_have_spaces() -> None:
     assert taken("provider.headers", {"x-a": "two words"}) == {"x-a": Secret("two words")}
