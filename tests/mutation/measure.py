@@ -51,10 +51,10 @@ def modules() -> dict[str, Path]:
 
 
 def tests_of(module: str) -> list[Path]:
-    """Those named for it first, then all that import it; of one that none imports, those of the
-    modules that do."""
-    wanted = {_name(module)}
-    stem = module.rpartition("/")[2]
+    """Those named for it first, then all that import it, or the package that shows what it has; of
+    one that none imports, those of the modules that do."""
+    package, _, stem = module.rpartition("/")
+    wanted = {_name(module), *([_name(package)] if package and _shows_parts(package) else [])}
     files = sorted((ROOT / "tests" / "protocol").rglob("test_*.py"))
     own = [file for file in files if file.stem == f"test_{stem}"]
     own += [file for file in files if file.stem.startswith(f"test_{stem}_")]
@@ -68,6 +68,11 @@ def tests_of(module: str) -> list[Path]:
         wanted = wider
         others = [file for file in files if wanted & _imported(file)]
     return list(dict.fromkeys(own + others))
+
+
+def _shows_parts(package: str) -> bool:
+    own = _imported(modules()[f"{package}/__init__"])
+    return any(name.startswith(f"{_name(package)}.") for name in own)
 
 
 def _name(module: str) -> str:

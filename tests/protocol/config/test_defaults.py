@@ -6,8 +6,7 @@ import tomllib
 
 import pytest
 
-from protocol.config.decode import decode
-from protocol.config.model import Config
+from protocol.config import Config, decode
 
 DOCUMENTED = """
 [server]

@@ -52,6 +52,8 @@ def mistake(text: str) -> tuple[str, str, str]:
          "a text of visible ASCII characters, no spaces")),
         ("[[account]]\ntoken = 't'", ("account[0].name", "nothing",
          "a name of the characters a-z 0-9 . _ - that looks like no credential")),
+        ('[probe]\nmodel = "${NONE:-}"', ("probe.model", "an empty text",
+         "a text that is not empty and has no control characters")),
         ("[upstream]\nidle_timeout = nan", ("upstream.idle_timeout", "the number nan",
          "a number above 0 to 31536000 (seconds)")),
         ('[models]\naliases = { "" = "m" }', ('models.aliases.""', "this key",
@@ -92,6 +94,49 @@ def test_a_wrong_value_does_not_keep_the_others_from_being_read() -> None:
     assert reader.wrong == {
         "server.port", "server.x", "account[0].name", "account[0].weight", "routing.switch_at.5h",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("routing", "switch_at", {"5h": 0.5, "7d": 2}),
+        ("cooldown", "ladder", [60, 0]),
+        ("models", "aliases", {"a": "m", "b": ""}),
+        ("account", "models", ["m", 5]),
+        ("account", "metadata", {"a": [1, None], "b": 1}),
+        ("account", "metadata", {"a": {"x": 1, "y": None}}),
+    ],
+)
+def test_one_wrong_part_leaves_nothing_of_a_value(
+    table: str, key: str, value: dict[str, object]
+) -> None:
+    """Whoever looks at the rest of the configuration meanwhile finds the default there."""
+    reader = Reader({}, "f", {}, str)
+    account = {"name": "a", "token": "t"}
+    document = {table: [{**account, key: value}] if table == "account" else {key: value}}
+    config: Any = reader.table(root(), document, "")
+    default = {
+        "switch_at": {"5h": 0.98, "7d": 0.98},
+        "ladder": (),
+        "aliases": {},
+        "models": ("*",),
+        "metadata": {},
+    }
+    found = config.accounts[0] if table == "account" else getattr(config, table)
+    assert getattr(found, key) == default[key]
+
+
+def test_a_number_is_of_the_kind_that_its_key_has() -> None:
+    server = read("[server]\nport = 1\ndrain_seconds = 3").config.server
+    assert (type(server.port), type(server.drain_seconds)) == (int, float)
+
+
+def test_a_wrong_element_of_a_setting_is_told_with_where_that_was_set() -> None:
+    overlay = [Setting("server.allowed_hosts", ["a", "b c"], "command line")]
+    with pytest.raises(ConfigInvalid) as caught:
+        read("", overlay=overlay)
+    (error,) = caught.value.errors
+    assert (error.source, error.path) == ("command line", "server.allowed_hosts[1]")
 
 
 def test_an_array_with_something_else_among_its_tables_keeps_the_places_of_the_others() -> None:
@@ -163,7 +208,7 @@ def test_free_values_are_kept_as_they_are(given: object, kept: object) -> None:
         ("\ud800", "x", 'the text "\\ud800"'),
         ([1, None], "x[1]", "nothing"),
         ({"a": {"b": None}}, "x.a.b", "nothing"),
-        ({"\ud800": 1}, "x", "a table"),
+        ({"a": 1, "\ud800": 1}, "x", "a table"),
         ({1: 1}, "x", "a table"),
     ],
 )
