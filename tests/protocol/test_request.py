@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.request import RequestHead, Route, route_of, upstream_target, without_alias
+from protocol.request import (
+    Headers,
+    Peer,
+    RequestHead,
+    Route,
+    of_openai,
+    route_of,
+    upstream_target,
+    without_alias,
+)
 
 
 def route(method: str, target: bytes) -> Route:
@@ -140,3 +149,33 @@ def test_a_header_is_found_in_any_case_and_the_first_one_counts() -> None:
     assert head.header(b"other") is None
     assert head.text(b"other") is None
     assert head.texts(b"other") == []
+
+
+def test_a_head_of_another_length_is_the_same_but_for_that() -> None:
+    headers = ((b"a", b"1"), (b"Content-Length", b"5"), (b"b", b"2"))
+    first = RequestHead("POST", b"/v1/messages?x", headers, Peer("10.0.0.9", False))
+    longer = first.with_length(1, b"12")
+    assert longer.headers == ((b"a", b"1"), (b"Content-Length", b"12"), (b"b", b"2"))
+    assert longer.header(b"content-length") == b"12"
+    assert first.header(b"content-length") == b"5"
+    assert (longer.method, longer.target, longer.peer) == (first.method, first.target, first.peer)
+    assert (longer.path, longer.route) == ("/v1/messages", Route.MESSAGES)
+    first.remembered["x"] = 1
+    assert longer.remembered == {"x": 1}, "whatever was worked out of one holds for the other"
+
+
+@pytest.mark.parametrize(
+    ("route", "headers", "openai"),
+    [
+        (Route.CHAT_COMPLETIONS, (), True),
+        (Route.MESSAGES, (), False),
+        (Route.OTHER, (), False),
+        (Route.MODELS, (), True),
+        (Route.MODELS, ((b"Anthropic-Version", b"2023-06-01"),), False),
+        (Route.CHAT_COMPLETIONS, ((b"anthropic-version", b"x"),), True),
+    ],
+)
+def test_a_callers_dialect_is_known_by_its_route_and_at_the_shared_one_by_its_header(
+    route: Route, headers: Headers, openai: bool
+) -> None:
+    assert of_openai(RequestHead("GET", b"/", headers), route) is openai
