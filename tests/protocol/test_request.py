@@ -164,18 +164,31 @@ def test_a_head_of_another_length_is_the_same_but_for_that() -> None:
     assert longer.remembered == {"x": 1}, "whatever was worked out of one holds for the other"
 
 
+VERSIONED = ((b"Anthropic-Version", b"2023-06-01"),)
+
+
 @pytest.mark.parametrize(
-    ("route", "headers", "openai"),
+    ("target", "headers", "openai"),
     [
-        (Route.CHAT_COMPLETIONS, (), True),
-        (Route.MESSAGES, (), False),
-        (Route.OTHER, (), False),
-        (Route.MODELS, (), True),
-        (Route.MODELS, ((b"Anthropic-Version", b"2023-06-01"),), False),
-        (Route.CHAT_COMPLETIONS, ((b"anthropic-version", b"x"),), True),
+        (b"/v1/chat/completions", (), True),
+        (b"/v1/chat/completions", VERSIONED, True),
+        (b"/api/v1/chat/completions", (), True),
+        (b"/chat/completions", (), True),
+        (b"/v1/embeddings", (), True),
+        (b"/v1/messages", (), False),
+        (b"/v1/messages/batches", (), False),
+        (b"/v1/unknown", (), False),
+        (b"/", (), False),
+        (b"/v1", (), False),
+        (b"/v1/models", (), True),
+        (b"/v1/models/some", (), True),
+        (b"/v1/models", VERSIONED, False),
+        (b"/v1/files", (), True),
+        (b"/v1/files", VERSIONED, False),
     ],
 )
-def test_a_callers_dialect_is_known_by_its_route_and_at_the_shared_one_by_its_header(
-    route: Route, headers: Headers, openai: bool
+def test_a_callers_dialect_is_known_by_its_path_and_at_shared_ones_by_its_header(
+    target: bytes, headers: Headers, openai: bool
 ) -> None:
-    assert of_openai(RequestHead("GET", b"/", headers), route) is openai
+    head = RequestHead("GET", target, headers)
+    assert of_openai(head, head.route) is openai
