@@ -11,6 +11,7 @@ from protocol.request import (
     Peer,
     RequestHead,
     Route,
+    is_openais,
     of_openai,
     route_of,
     upstream_target,
@@ -192,3 +193,33 @@ def test_a_callers_dialect_is_known_by_its_path_and_at_shared_ones_by_its_header
 ) -> None:
     head = RequestHead("GET", target, headers)
     assert of_openai(head, head.route) is openai
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "assistants",
+        "audio/speech",
+        "batches",
+        "chat/completions",
+        "chatkit/sessions",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "fine_tuning/jobs",
+        "images/generations",
+        "moderations",
+        "realtime/sessions",
+        "responses",
+        "threads/thread_1/runs",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ],
+)
+def test_whatever_only_openais_api_has_is_asked_for_by_its_clients(path: str) -> None:
+    assert is_openais(f"/v1/{path}", versioned=True)
+    assert is_openais(f"/{path}", versioned=False)
+    assert not is_openais(f"/v1/messages/{path}", versioned=False)
