@@ -134,17 +134,15 @@ class _Replay:
         self._outcome = Outcome(rules.policy.name)
 
     def run(self, recorded: Sequence[Recorded]) -> Outcome:
-        waiting: list[tuple[float, int, float, Recorded]] = [
+        waiting: list[tuple[float, int, float, Recorded]] = [  # in order, so a heap already
             (one.at, number, one.at, one) for number, one in enumerate(recorded)
         ]
-        heapq.heapify(waiting)
         while waiting:
             now, number, came, one = heapq.heappop(waiting)
             self._end_until(now)
             wait = self._ask(one, now, came)
             if wait is not None:
                 heapq.heappush(waiting, (now + wait, number, came, one))
-        self._end_until(float("inf"))
         return self._outcome
 
     def _ask(self, one: Recorded, now: float, came: float) -> float | None:
@@ -215,6 +213,4 @@ class _Replay:
         allowance, upstream = self._rules.allowance, self._upstream[name]
         if not allowance:
             return Quota()
-        used = upstream.used / allowance
-        status = "rejected" if used >= 1 else "allowed"
-        return Quota({WINDOW: Window(used, status, upstream.resets_at, at)})
+        return Quota({WINDOW: Window(upstream.used / allowance, None, upstream.resets_at, at)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def discover(environ: Mapping[str, str], config: Config, store: TokenFile) -> Fo
 def _is_known(path: str, config: Config, store: TokenFile) -> bool:
     stored = (account.path for account in store.accounts)
     written = (account.credentials for account in config.accounts)
-    return path in {str(Path(one).resolve()) for one in (*stored, *written) if one}
+    return path in {os.path.realpath(one) for one in (*stored, *written) if one}
 
 
 def _known_secrets(config: Config, store: TokenFile) -> Iterator[str]:

@@ -14,6 +14,7 @@ from protocol import credentials_file, token_file
 from protocol.login import CredentialFileInvalid, CredentialsUnusable, Login
 from protocol.token_file import StoredAccount
 from supervisor.credential_disk import LOGIN_FILE_NAME, of_this_machine
+from supervisor.plain_files import is_directory, is_there
 
 CLIENT_FILE = LOGIN_FILE_NAME
 ACCOUNTS_FILE = "accounts.json"
@@ -34,7 +35,7 @@ def client_directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
     found = [
         Path(os.path.realpath(Path(name.strip()).expanduser())) for name in named if name.strip()
     ]
-    return tuple(path for path in dict.fromkeys(found) if path.is_dir())
+    return tuple(path for path in dict.fromkeys(found) if is_directory(path))
 
 
 def look(place: Path) -> Found | None:
@@ -44,9 +45,9 @@ def look(place: Path) -> Found | None:
     stands for its entry in the keychain, where there is no such file.
     """
     place = Path(os.path.realpath(place.expanduser()))
-    if place.is_dir():
+    if is_directory(place):
         for name in (CLIENT_FILE, ACCOUNTS_FILE):
-            if (place / name).exists():
+            if is_there(place / name):
                 return look(place / name)
         place = place / CLIENT_FILE
     try:

@@ -57,6 +57,16 @@ def _must_be_plain(found: os.stat_result, path: str) -> None:
         raise NoPlainFile(errno.EINVAL, f"is {kind}, not a file", path)
 
 
+def is_there(path: Path) -> bool:
+    """False also where this user may not look: `Path.exists` raises there."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_directory(path: Path) -> bool:
+    """The same for directories."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def dangles(path: str) -> bool:
     """Whether `path`, or the directory it is in, is a symbolic link to what is not there."""
     places = (path, str(Path(path).parent))

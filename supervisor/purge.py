@@ -10,6 +10,7 @@ from pathlib import Path
 
 from protocol.login import CredentialsUnusable
 from supervisor import configuration, own_logins
+from supervisor.plain_files import is_there
 from supervisor.service.description import environment_file
 
 OURS = (
@@ -36,8 +37,8 @@ def purge(
             files += _matching(directory, patterns)
         except OSError as error:
             kept.append((directory, error.strerror or type(error).__name__))
-    files += [config] if config is not None and config.exists() else []
-    files += [path for path in (environment_file(),) if path.exists()]
+    files += [config] if config is not None and is_there(config) else []
+    files += [path for path in (environment_file(),) if is_there(path)]
     for path in files:
         try:
             path.unlink()

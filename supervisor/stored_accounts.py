@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from protocol.accounts import AccountSpec
 from protocol.config import Config
 from protocol.credentials import Source, account_specs, login_of, paths, shadowed, sources
 from protocol.login import CredentialFileInvalid, CredentialsUnusable
+from supervisor import own_logins
 from supervisor.credential_disk import of_this_machine
 from supervisor.logins import Logins
 from supervisor.private_files import read_private
@@ -94,8 +96,8 @@ def useless(config: Config, store: TokenStore, logins_directory: Path) -> Useles
             elif known.login.access_token is None and known.login.refresh_token is None:
                 accounts[name] = known.problem or "it has no login"
     named = {_directory_of(path) for path in paths(config, logins.known)}
-    there = sorted(logins_directory.iterdir()) if logins_directory.is_dir() else []
-    orphans = (path for path in there if path.is_dir() and path.resolve() not in named)
+    there = own_logins.directories(logins_directory)
+    orphans = (path for path in there if Path(os.path.realpath(path)) not in named)
     return Useless(accounts, tuple(orphans))
 
 
@@ -111,4 +113,4 @@ def _wants_repair(path: Path) -> bool:
 
 
 def _directory_of(path: str) -> Path:
-    return Path(path).parent.resolve()
+    return Path(os.path.realpath(Path(path).parent))

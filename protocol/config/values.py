@@ -42,7 +42,7 @@ AutoPath = Annotated[str, Meta(extra={"form": "path", "optional": True, "words":
 VariableName = Annotated[str, Meta(extra={"form": "variable"})]
 FreeText = Annotated[str, Meta(extra={"form": "free text"})]
 HeaderName = Annotated[str, Meta(extra={"form": "header"})]
-HeaderSecret = Annotated[Secret, Meta(extra={"form": "header value"})]
+HeaderSecret = Annotated[Secret, Meta(extra={"form": "header value", "required": True})]
 RequiredSecret = Annotated[Secret, Meta(extra={"required": True})]
 """Where it is written at all, an empty one is a mistake (an unset variable, most often)."""
 

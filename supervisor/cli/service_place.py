@@ -69,5 +69,8 @@ def not_written(keeper: ServiceKeeper, reason: Exception) -> Failure:
             str(reason),
             "remove or rename it, then try again; nothing was changed.",
         )
-    said = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-    return Failure(exit_codes.PERMISSION, f"{keeper.path} cannot be written or removed: {said}")
+    from supervisor.plain_files import trouble
+
+    assert isinstance(reason, OSError)
+    found = trouble(str(keeper.path), reason, "be written or removed")
+    return Failure(exit_codes.PERMISSION, found.what, f"{found.advice}, then try again.")

@@ -190,14 +190,16 @@ def _unanswered() -> str:
 def _from_file() -> str:
     """What the usage file says, its lines in one; "" where there is none."""
     from supervisor.cli.wording import printable
+    from supervisor.plain_files import read_plain
 
     place = _usage_file()
     if place is None:
         return ""
     try:
-        text = place.read_text("utf-8", "replace")[:INPUT_BYTES_MAX]
+        content = read_plain(str(place), at_most=INPUT_BYTES_MAX) or b""
     except OSError:
         return ""
+    text = content.decode("utf-8", "replace")
     lines = [printable(line.strip()) for line in text.splitlines() if line.strip()]
     more = [f"+{len(lines) - ACCOUNTS_SHOWN}"] if len(lines) > ACCOUNTS_SHOWN else []
     return " | ".join([*lines[:ACCOUNTS_SHOWN], *more])

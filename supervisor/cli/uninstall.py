@@ -115,9 +115,10 @@ def _confirm(yes: bool) -> None:
 
 
 def _environment_file() -> list[Path]:
+    from supervisor.plain_files import is_there
     from supervisor.service.description import environment_file
 
-    return [path for path in (environment_file(),) if path.exists()]
+    return [path for path in (environment_file(),) if is_there(path)]
 
 
 def _purge() -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from supervisor.plain_files import is_there
 from supervisor.service.commands import CommandFailed, asked, done, user_name
 from supervisor.service.description import NAME, Description
 from supervisor.service.keeping import State
@@ -29,7 +30,7 @@ class Systemd:
         self.directory = config / "systemd" / "user"
         self.path = self.directory / SERVICE
         self.socket_path = self.directory / SOCKET
-        self._socket = self.socket_path.exists() if socket is None else socket
+        self._socket = is_there(self.socket_path) if socket is None else socket
 
     def files(self, service: Description) -> dict[Path, bytes]:
         files = {self.path: service_unit(service).encode()}

@@ -15,6 +15,7 @@ from server.scripted import (
     ScriptedUpstream,
     SeenRequest,
     gemini_reply,
+    openai_error,
     openai_reply,
     rate_limited,
     reply_with,
@@ -153,3 +154,38 @@ async def test_a_task_begins_and_ends_at_a_provider_that_has_the_model(
     asked: Any = json.loads(foreign.requests[0].body)
     assert asked["model"] == "gpt-5"
     assert [seen for seen in live.upstream.requests if seen.endpoint == "/v1/messages"] == []
+
+
+async def test_a_local_server_whose_context_is_smaller_than_the_answer_asked_for_serves_it(
+    start: Start, nursery: trio.Nursery, claude_code_binary: Path, home: Path
+) -> None:
+    """vLLM's words. Taken for a conversation that is too long, they would have it compacted."""
+    turns = iter(openai_turns())
+    asked: list[int] = []
+
+    def local(seen: SeenRequest) -> Answer:
+        tokens, taken = seen.json()["max_tokens"], 20_000
+        assert isinstance(tokens, int)
+        asked.append(tokens)
+        if taken + tokens > 40_000:
+            words = (
+                f"'max_tokens' or 'max_completion_tokens' is too large: {tokens}. This model's "
+                f"maximum context length is 40000 tokens and your request has {taken} input tokens "
+                f"({tokens} > 40000 - {taken})."
+            )
+            return openai_error(400, words)
+        answer: Answer = next(turns)(seen)
+        return answer
+
+    foreign = ScriptedUpstream(local)
+    url = await nursery.start(foreign.serve_tcp)
+    live = await start(
+        extra=PROVIDER.format(dialect="openai", model="local-coder", url=f"{url}/v1")
+    )
+    client = ClaudeCode(claude_code_binary, live.url, home)
+    result = await client.run_print(
+        "run it", "--allowedTools", "Bash", "--model", "claude-supervisor-local-coder"
+    )
+    assert (result.returncode, result.text) == (0, "Both ran.")
+    assert asked[0] > 30_000
+    assert asked == [asked[0], 19_744] * 2

@@ -1,8 +1,8 @@
 """One module of `protocol`: which of its mutants do its tests notice?
 
 Each mutant is imported and tested in a fork of a process that has everything from elsewhere loaded
-already, so that one costs a third of a second. Its own tests run first, then those of the others in
-`tests/protocol` that import it; the first that fails ends the matter.
+already, so that one costs a third of a second. Its own tests run first, then those that noticed
+mutants before it, then all of `tests/protocol` that import it; the first that fails ends the matter.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import resource
 import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -33,7 +33,14 @@ ROOT = Path(__file__).parents[2]
 OURS = ("actors", "protocol", "server", "supervisor", "tests")
 
 SLOWEST = 4.0
-"""How many times as long as the untouched code a mutant may take before it counts as hanging."""
+"""How many times as much work as the untouched code a mutant may do before it counts as hanging.
+Work, not time: on a busy machine everything takes long."""
+
+STUCK_SECONDS = 900
+"""Whoever does nothing for so long hangs too."""
+
+NOTICED_FIRST = 12
+"""So many of the tests that noticed the mutants before are tried before the rest."""
 
 
 @functools.cache
@@ -44,10 +51,10 @@ def modules() -> dict[str, Path]:
 
 
 def tests_of(module: str) -> list[Path]:
-    """Those named for it first, then all that import it; of one that none imports, those of the
-    modules that do."""
-    wanted = {_name(module)}
-    stem = module.rpartition("/")[2]
+    """Those named for it first, then all that import it, or the package that shows what it has; of
+    one that none imports, those of the modules that do."""
+    package, _, stem = module.rpartition("/")
+    wanted = {_name(module), *([_name(package)] if package and _shows_parts(package) else [])}
     files = sorted((ROOT / "tests" / "protocol").rglob("test_*.py"))
     own = [file for file in files if file.stem == f"test_{stem}"]
     own += [file for file in files if file.stem.startswith(f"test_{stem}_")]
@@ -61,6 +68,11 @@ def tests_of(module: str) -> list[Path]:
         wanted = wider
         others = [file for file in files if wanted & _imported(file)]
     return list(dict.fromkeys(own + others))
+
+
+def _shows_parts(package: str) -> bool:
+    own = _imported(modules()[f"{package}/__init__"])
+    return any(name.startswith(f"{_name(package)}.") for name in own)
 
 
 def _name(module: str) -> str:
@@ -80,7 +92,15 @@ def _imported(path: Path) -> set[str]:
 
 def digest(module: str) -> str:
     """Of the module and its tests: as long as it is the same, so is the outcome."""
-    files = [ROOT / "protocol" / f"{module}.py", *tests_of(module)]
+    return _digest([ROOT / "protocol" / f"{module}.py", *tests_of(module)])
+
+
+def code_digest(module: str) -> str:
+    """Of the module alone: as long as it is the same, more tests can only notice more."""
+    return _digest([ROOT / "protocol" / f"{module}.py"])
+
+
+def _digest(files: Sequence[Path]) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -123,16 +143,26 @@ def survivors(module: str, known: Mapping[str, bool] | None = None) -> Iterator[
     path = ROOT / "protocol" / f"{module}.py"
     name = _name(module)
     untouched = compile(path.read_text(), str(path), "exec")
-    begin = time.monotonic()
-    if not _passes(tests, _Mutated(name, path, untouched), seconds=300):
+    begin = _work_of_children()
+    if _noticed(tests, (), _Mutated(name, path, untouched), seconds=300) is not None:
         raise RuntimeError(f"protocol/{module}.py: its tests fail without any change")
-    seconds = 5 + SLOWEST * (time.monotonic() - begin)
+    seconds = 5 + SLOWEST * (_work_of_children() - begin)
+    noticing: list[str] = []
     for mutant in mutants(path.read_text()):
         if known is not None and mutant.name in known:
             yield mutant.name, known[mutant.name]
             continue
         code = compile(mutant.tree, str(path), "exec")
-        yield mutant.name, _passes(tests, _Mutated(name, path, code), seconds)
+        test = _noticed(tests, noticing, _Mutated(name, path, code), seconds)
+        yield mutant.name, test is None
+        if test:
+            noticing = [test, *(one for one in noticing if one != test)][:NOTICED_FIRST]
+
+
+def _work_of_children() -> float:
+    """Seconds of a processor that the forks that are over have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _load(tests: Sequence[Path]) -> None:
@@ -184,35 +214,59 @@ _OPTIONS = [
 ]
 
 
-def _passes(tests: Sequence[Path], finder: _Mutated, seconds: float) -> bool:
+def _noticed(
+    tests: Sequence[Path], noticing: Sequence[str], finder: _Mutated, seconds: float
+) -> str | None:
+    """The test that fails; "" where it is not known which, or where it works for too long."""
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         outcome = 1
         try:
             os.setpgid(0, 0)
-            signal.alarm(int(seconds) + 1)
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            signal.alarm(STUCK_SECONDS)
             gc.disable()
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
             sys.dont_write_bytecode = True
             sys.meta_path.insert(0, finder)
-            outcome = _outcome(tests)
+            failure = _Failure()
+            outcome = _outcome(tests, noticing, failure)
+            os.write(writer, failure.test.encode())
         finally:
             os._exit(outcome)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        test = told.read()
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 0
+    return None if os.waitstatus_to_exitcode(status) == 0 else test
 
 
-def _outcome(tests: Sequence[Path]) -> int:
+class _Failure:
+    """A plugin of pytest that keeps the name of the test that failed."""
+
+    test = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.test = f"{ROOT}/{report.nodeid}"
+
+
+def _outcome(tests: Sequence[Path], noticing: Sequence[str], failure: _Failure) -> int:
     """The first file by itself: most mutants end there, before the others are even imported. What
     makes up its own examples takes longest, so it comes last."""
     for part, marked in (
         (tests[:1], "not sweep and not hypothesis"),
+        (noticing, "not sweep"),
         (tests[1:], "not sweep and not hypothesis"),
         (tests, "not sweep and hypothesis"),
     ):
-        outcome = pytest.main([*_OPTIONS, "-m", marked, *map(str, part)]) if part else 0
+        arguments = [*_OPTIONS, "-m", marked, *map(str, part)]
+        outcome = pytest.main(arguments, plugins=[failure]) if part else 0
+        if part is noticing and outcome != pytest.ExitCode.TESTS_FAILED:
+            continue  # a test that this mutant does not have, as one made of a table, fails nothing
         if outcome not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             return int(outcome)
     return 0

@@ -18,16 +18,24 @@ Explained = dict[str, dict[str, str]]
 
 DECISIONS = (
     "account", "affinity", "asked", "benches", "body_edit", "client_judgement", "client_lease",
-    "client_plan", "credentials", "cut_characters", "destination", "dispatch", "early_events",
-    "egress", "eligibility", "event_picker", "forecast", "gate", "headers", "held_stream", "hops",
-    "inbound_keys", "keeping", "key_file", "key_limits", "limits_evidence", "local_limit",
-    "members", "peek", "pointing", "prices", "probing", "quota", "ramp", "redirect", "refreshing",
-    "refusals", "repeats", "request", "restart", "routing", "settings", "sse", "strategies",
-    "token_file", "translation/answer_openai", "translation/from_gemini", "translation/from_openai",
-    "translation/provider_error", "translation/quirks", "translation/read_anthropic",
+    "client_plan", "config/accounts_model", "config/compare", "config/decode", "config/errors",
+    "config/forms", "config/model", "config/overlay", "config/program_model",
+    "config/providers_model", "config/reader", "config/rules", "config/schema", "config/values",
+    "config/variables", "credentials", "cut_characters", "destination", "dispatch",
+    "early_events", "egress", "eligibility", "event_picker", "forecast", "gate", "headers",
+    "held_stream", "hops", "inbound_keys", "keeping", "key_file", "key_limits",
+    "limits_evidence", "local_limit", "members", "peek", "pointing", "prices", "probe_answers",
+    "probing", "proxies", "quota", "ramp", "redirect", "refreshing", "refusals", "repeats",
+    "replay", "request", "restart", "routing", "settings", "sse", "strategies", "token_file",
+    "translation/answer_openai", "translation/collect", "translation/data_url",
+    "translation/foreign_state", "translation/from_gemini", "translation/from_openai",
+    "translation/grammar", "translation/output_limit", "translation/provider_error",
+    "translation/provider_stream", "translation/quirks", "translation/read_anthropic",
     "translation/read_content", "translation/read_openai", "translation/read_tools",
-    "translation/refusal", "translation/returning", "translation/schema", "translation/to_gemini",
-    "translation/to_openai", "translation/tool_names", "translation/whole_object", "upstream_clock",
+    "translation/refusal", "translation/returning", "translation/schema",
+    "translation/signature_marks", "translation/stop_words", "translation/to_gemini",
+    "translation/to_openai", "translation/tool_names", "translation/turn_order",
+    "translation/whole_object", "translation/writer", "unasked_usage", "upstream_clock",
     "verdict", "waiting",
 )  # fmt: skip
 """Modules that decide: of these every survivor is killed or explained."""
@@ -47,7 +55,7 @@ docstrings are not changed. `make mutation` measures again what changed since it
 
 
 def results() -> Results:
-    """By module: digest, measured, mutants, seconds, survivors."""
+    """By module: code, digest, measured, mutants, seconds, survivors."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 

@@ -2,7 +2,8 @@
 
 Without arguments it measures the modules that changed, or whose tests did, since their last time;
 `--all` measures every one, names measure those (`make mutation ARGS="verdict translation/writer"`).
-`--survivors` tries only those again that survived unexplained, after tests were added.
+`--survivors` tries only those again that survived unexplained, after tests were added; of a module
+whose code has changed it tries all.
 `--processes 1` leaves the other core to others.
 `--page` writes docs/mutation.md anew and measures nothing.
 """
@@ -19,7 +20,7 @@ import time
 from collections.abc import Sequence
 
 from tests.mutation import page
-from tests.mutation.measure import ROOT, digest, modules, survivors, tests_of
+from tests.mutation.measure import ROOT, code_digest, digest, modules, survivors, tests_of
 from tests.mutation.mutants import mutants
 
 PROCESSES = 2
@@ -84,7 +85,7 @@ def _measure(wanted: Sequence[str], options: Sequence[str], processes: int) -> N
 def _known(name: str) -> dict[str, bool] | None:
     """What more tests do not change: who was killed stays so, and what is explained survives."""
     last = page.results().get(name)
-    if last is None:
+    if last is None or last.get("code") != code_digest(name):
         return None
     source = (ROOT / "protocol" / f"{name}.py").read_text()
     explained = page.explained().get(name, {})
@@ -108,6 +109,7 @@ def _measure_here(name: str, *, only_survivors: bool) -> int:
         if survived:
             alive.append(mutant)
     result = {
+        "code": code_digest(name),
         "digest": digest(name),
         "measured": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "mutants": count,

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.mutation import measure, page
+from tests.mutation import measure, page, run
 from tests.mutation.mutants import mutants
 
 
@@ -77,3 +77,17 @@ def test_no_reason_is_kept_for_a_mutant_that_was_killed() -> None:
         if (gone := set(reasons) - alive.get(name, set()))
     }
     assert stale == {}
+
+
+def test_what_is_known_of_a_module_is_forgotten_when_its_code_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change that is new was noticed by nobody yet."""
+    name = "redirect"
+    last = {"code": measure.code_digest(name), "survivors": ["one"]}
+    monkeypatch.setattr(page, "results", lambda: {name: last})
+    known = run._known(name)
+    assert known is not None
+    assert not any(known.values())
+    last["code"] = "of another day"
+    assert run._known(name) is None

@@ -394,6 +394,19 @@ def test_what_no_choice_depends_on_does_not_move_an_account() -> None:
     assert after.counters != before.counters
     assert after.quota != before.quota
     assert not moved(before, after)
+    assert not moved(before, book(before, Used(1, Usage(5, 6)))), "no reading came at all"
+
+
+def test_one_reading_of_several_that_changed_moves_an_account() -> None:
+    windows = {"5h": Window(0.5, None, 2e9, 1e9), "7d": Window(0.1, None, 3e9, 1e9)}
+    before = msgspec.structs.replace(new_account(SPEC), quota=Quota(windows))
+    changed = Quota({**windows, "7d": Window(0.2, None, 3e9, 1e9)})
+    assert moved(before, msgspec.structs.replace(before, quota=changed))
+
+
+def test_a_success_ends_the_row_of_guesses_also_when_no_bench_is_left_of_it() -> None:
+    before = msgspec.structs.replace(new_account(SPEC), level=3)
+    assert report(before, Reported(1, SUCCESS, 1e9, 200, ""), POLICY, 0.0).level == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.body_edit import with_model, without_identity
+from protocol.body_edit import asking_for_usage, with_model, without_identity
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -129,3 +129,42 @@ def test_two_turns_have_the_same_beginning() -> None:
 def test_a_body_that_is_no_text_in_one_place_stays_as_it_is() -> None:
     body = b'{"system":[{"type":"\xd1","text":"x-anthropic-billing-header: a"}]}'
     assert without_identity(body) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        (
+            b'{ "model":"a", "stream" : true, "x":1.50 }',
+            b'{"model":"a","stream":true,"x":1.50,"stream_options":{"include_usage":true}}',
+        ),
+        (
+            b'{"stream":true,"stream_options":null}',
+            b'{"stream":true,"stream_options":{"include_usage":true}}',
+        ),
+        (
+            b'{"stream":true,"stream_options":{"include_usage":false,"y":1.0}}',
+            b'{"stream":true,"stream_options":{"include_usage":true,"y":1.0}}',
+        ),
+    ],
+)
+def test_a_stream_is_asked_for_its_usage_and_nothing_else_changes(
+    body: bytes, asked: bytes
+) -> None:
+    assert asking_for_usage(body) == asked
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{ "stream" : true, "stream_options" : { "include_usage" : true } }',
+        b'{ "stream" : false }',
+        b'{ "x" : 1 }',
+        b'{"stream":true',
+        b"[]",
+        b'{"stream":true,"stream_options":[]}',
+        b'{"stream":true,"stream_options":5}',
+    ],
+)
+def test_what_is_asked_for_usage_already_or_is_no_stream_stays_byte_for_byte(body: bytes) -> None:
+    assert asking_for_usage(body) is body

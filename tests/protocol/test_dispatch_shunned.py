@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from protocol.affinity import CACHE_SECONDS
+from protocol.dispatch import Lease, Strategy, choose
+from protocol.eligibility import SHUNNED
+from protocol.routing import Policy
 from tests.protocol.test_dispatch import account, asking, bench, leased, pool, refused
 
 UPSTREAM = "https://broken.test"
@@ -16,7 +21,7 @@ def test_accounts_of_an_upstream_that_failed_the_request_are_passed_over() -> No
     lease = leased(state, SHUNNING)
     assert lease.account == "c"
     why = {one.account: (one.outcome, one.why) for one in lease.considered}
-    assert why["a"] == why["b"] == ("passed", "provider")
+    assert why["a"] == why["b"] == ("passed", SHUNNED) == ("passed", "provider")
     assert why["d"] == ("next", "order")
     assert leased(state).account == "a", "it is this request's alone"
 
@@ -48,3 +53,15 @@ def test_an_account_that_may_not_serve_at_all_is_told_so_wherever_it_is() -> Non
     assert [(one.account, one.why) for one in lease.considered if one.outcome == "passed"] == [
         ("a", "disabled")
     ]
+
+
+def test_a_session_whose_upstream_failed_once_is_at_home_there_ever_after() -> None:
+    """It is passed over for one request; that is no outage that lasts."""
+    staying = Strategy(pool=True, base_url=UPSTREAM, policy=Policy("fill-first", {}, 3600.0))
+    state = pool(account("a", base_url=UPSTREAM), account("b", 1), strategy=staying)
+    served = []
+    for now, ask in ((0.0, asking()), (1.0, SHUNNING), (1.0 + 2 * CACHE_SECONDS, asking())):
+        state, lease = choose(state, msgspec.structs.replace(ask, session="s"), now)
+        assert isinstance(lease, Lease)
+        served.append(lease.account)
+    assert served == ["a", "b", "a"]

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.identity import client_credential, client_name, given_request_id, is_owner, session_of
+from protocol.identity import (
+    client_credential,
+    client_name,
+    given_request_id,
+    is_owner,
+    login_name,
+    session_of,
+)
+from protocol.inbound_keys import InboundKey
 from protocol.request import Headers, Peer, RequestHead, Route
 from protocol.secrets import Secret
 
@@ -88,3 +96,42 @@ def test_a_clients_credential_is_wrapped_whichever_header_carries_it() -> None:
     assert client_credential(key) == Secret("the-key")
     assert client_credential(token) == Secret("the-token")
     assert client_credential(RequestHead("GET", b"/", ())) is None
+
+
+def test_an_owners_key_is_the_owner_from_anywhere_and_another_key_from_nowhere() -> None:
+    asked = (head(SESSION, loopback=True), head(SESSION, loopback=False))
+    for is_his in (True, False):
+        key = InboundKey("0a0b0c0d", "ci", b"", b"", owner=is_his)
+        assert [is_owner(one, Route.MESSAGES, key) for one in asked] == [is_his, is_his]
+    assert not is_owner(head(), Route.MESSAGES, InboundKey("0a", "ci", b"", b"", owner=True))
+
+
+def test_a_client_has_one_name_whichever_header_carries_its_credential() -> None:
+    name = client_name(head((b"x-api-key", b"t")), b"salt")
+    assert client_name(head((b"Authorization", b"Bearer t")), b"salt") == name
+    assert client_name(head((b"Authorization", b"Bearer  t ")), b"salt") == name
+    assert client_name(head((b"Authorization", b"t")), b"salt") == name, "without a scheme"
+    assert client_name(head((b"x-api-key", b"t"), (b"authorization", b"Bearer u")), b"salt") == name
+
+
+def test_whoever_sends_a_login_is_called_as_the_login_is() -> None:
+    login = b'{"claudeAiOauth":{"accessToken":"t","x":1},"y":2}'
+    assert login_name(login, b"salt") == client_name(head((b"x-api-key", b"t")), b"salt")
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        b"",
+        b"{",
+        b"{}",
+        b"[]",
+        b'{"claudeAiOauth":{}}',
+        b'{"claudeAiOauth":{"accessToken":""}}',
+        b'{"claudeAiOauth":{"accessToken":5}}',
+        b'{"claudeAiOauth":{"accessToken":"\xff"}}',
+        b'{"claudeAiOauth":' * 5000,
+    ],
+)
+def test_a_file_without_a_login_names_nobody(credentials: bytes) -> None:
+    assert login_name(credentials, b"salt") is None

@@ -126,3 +126,18 @@ def test_it_is_valid_until_its_last_day_has_ended() -> None:
 def test_a_name_that_could_be_mistaken_in_a_list_is_refused(name: str) -> None:
     with pytest.raises(CredentialFileInvalid, match="printable"):
         key(name)
+
+
+@pytest.mark.parametrize(
+    ("limits", "by_usage"),
+    [
+        (KeyLimits(), False),
+        (KeyLimits(requests_per_minute=1), False),
+        (KeyLimits(tokens_per_minute=1), True),
+        (KeyLimits(budget_per_day=0.5), True),
+    ],
+)
+def test_what_an_answer_used_counts_for_tokens_and_for_money(
+    limits: KeyLimits, by_usage: bool
+) -> None:
+    assert limits.by_usage is by_usage

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocol import key_file
 from protocol.inbound_keys import InboundKey, KeyLimits
 from protocol.key_file import EMPTY, KeyFile, Note, encode, key_view, parse, ring_of
+from protocol.key_limits import KeyUse
 from protocol.login import CredentialFileInvalid, CredentialFileNewer
 from tests.protocol.test_inbound_keys import NOW, key
 
@@ -72,6 +73,13 @@ def test_what_is_shown_of_a_key_is_all_but_what_it_is_proven_with() -> None:
     }
     plain = key_view(InboundKey("0a0b0c0d", "ci", b"", b""), NOW)
     assert (plain["expires"], plain["revoked"], plain["last_used"]) == (None, None, None)
+
+
+def test_what_is_counted_of_a_keys_use_is_shown_and_is_newer_than_what_is_stored() -> None:
+    used = KeyUse(1, None, 2.5, last_used=NOW + 9)
+    shown = key_view(msgspec.structs.replace(EVERYTHING, last_used=NOW + 5), NOW, used)
+    counted = {"requests_last_minute": 1, "tokens_last_minute": None, "cost_today": 2.5}
+    assert (shown["used"], shown["last_used"]) == (counted, "2027-01-15T08:00:09Z")
 
 
 def test_an_entry_of_a_name_and_a_hash_alone_is_a_plain_key() -> None:

@@ -81,3 +81,36 @@ def test_an_alias_is_followed_once_and_a_circle_ends() -> None:
     assert resolve("a", {"a": "claude-supervisor-gpt-5"}) == "gpt-5"
     assert resolve("claude-supervisor-a", {"a": "gpt-5"}) == "gpt-5"
     assert without_long_context("gpt-5[1m]") == "gpt-5"
+
+
+def test_an_entry_has_all_that_a_client_reads_of_it() -> None:
+    (long, short) = reversed(merged([], FOREIGN[:1], {}, ("gpt-*",)))
+    assert short == {
+        "type": "model",
+        "id": "claude-supervisor-gpt-5",
+        "display_name": "gpt-5 (openai)",
+        "created_at": "1970-01-01T00:00:00Z",
+    }
+    assert long["display_name"] == "gpt-5 (openai), 1M context"
+    assert merged([{"name": "x"}, {"id": 5}], [], {}, ()) == [], "without an id there is no model"
+
+
+def test_a_page_is_the_whole_list() -> None:
+    entries = merged([OPUS], FOREIGN[:1], {}, ())
+    assert anthropic_page(entries) == {
+        "data": entries,
+        "has_more": False,
+        "first_id": "claude-opus-5-5",
+        "last_id": "claude-supervisor-gpt-5",
+    }
+    assert anthropic_page([]) == {
+        "data": [], "has_more": False, "first_id": None, "last_id": None,
+    }  # fmt: skip
+    model = {"object": "model", "created": 7}
+    assert openai_page(entries, 7) == {
+        "object": "list",
+        "data": [
+            {"id": "claude-opus-5-5", **model, "owned_by": "anthropic"},
+            {"id": "claude-supervisor-gpt-5", **model, "owned_by": "llm-supervisor"},
+        ],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import math
 
 import msgspec
@@ -315,6 +316,12 @@ def test_the_overall_refusal_is_noted_for_the_window_that_is_claimed(claim: str,
     assert read(unified(**fields), NOW) == Quota(
         {name: Window(None, "rejected", RESET, NOW)}, claim
     )
+
+
+def test_a_window_of_which_no_reset_is_told_is_read_whatever_the_upstreams_clock_says() -> None:
+    yesterday = ((b"date", email.utils.formatdate(NOW - 86400, usegmt=True).encode()),)
+    told = unified(_5h_status="allowed", _5h_utilization="0.5")
+    assert read((*yesterday, *told), NOW) == one(0.5)
 
 
 def test_a_claim_alone_takes_the_place_of_the_claim_before() -> None:

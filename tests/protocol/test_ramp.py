@@ -17,15 +17,16 @@ from protocol.dispatch import (
     Later,
     Lease,
     Release,
+    Strategy,
     changed,
     choose,
     released,
     removed,
 )
 from protocol.quota import Quota, Window
-from protocol.ramp import ALLOWED, RAMP_SECONDS, RECENT_SECONDS, START, Ramp
+from protocol.ramp import ALLOWED, RAMP_SECONDS, RECENT_SECONDS, START, Ramp, Traffic
 from protocol.request import Route
-from protocol.routing import Considered
+from protocol.routing import Considered, Policy
 from tests.protocol.test_dispatch import account, asking, bench, pool
 from tests.protocol.test_routing import under
 
@@ -304,3 +305,45 @@ def test_a_lease_says_what_was_waited_for() -> None:
     assert isinstance(lease, Lease)
     waited = msgspec.structs.replace(lease, waited_for="a")
     assert waited.considered == (*lease.considered, Considered("a", "waited", "ramp"))
+
+
+def test_a_ramp_is_over_after_two_seconds() -> None:
+    traffic = Traffic(ramps={"a": Ramp(10.0)})
+    moments = (10.0, 11.99, 12.0, 1000.0)
+    assert [traffic.ramping("a", now) for now in moments] == [True, True, False, False]
+    assert not traffic.ramping("b", 10.0)
+
+
+def test_whoever_is_at_home_with_an_account_begins_no_ramp_of_it() -> None:
+    """He is no part of the herd that comes from elsewhere."""
+    staying = Strategy(pool=True, base_url="https://x", policy=Policy("fill-first", {}, 3600.0))
+    herd = Herd(pool(account("a", 0), account("b", 1), strategy=staying))
+    assert herd.take(1, session="s", tried=("a",)) == "b"
+    assert herd.take(9) == "a" * 9
+    herd.rests("a")
+    assert herd.take(2, 1.0, session="s") == "bb"
+    assert herd.state.traffic.ramps == {}
+    assert herd.take(1, 1.0) == "b"
+    assert "b" in herd.state.traffic.ramps, "who comes from elsewhere does"
+
+
+def test_a_lease_is_ramped_by_the_ramp_of_its_own_account_alone() -> None:
+    herd = two()
+    herd.take(9)
+    herd.rests("a")
+    assert herd.take(1, 1.0) == "b"
+    herd.become(account("a", 0))
+    assert herd.take(1, 1.0) == "a"
+    assert [lease.ramped for lease in herd.leases[-2:]] == [True, False]
+
+
+def test_each_account_has_been_given_as_many_as_it_has_leases_or_reports() -> None:
+    """After a crash the account knows of more than is left here."""
+    herd = two()
+    herd.take(1)
+    assert herd.state.given == {"a": 1}
+    herd.take(2)
+    assert herd.state.given == {"a": 3}
+    reported = msgspec.structs.replace(account("b", 1), counters=Counters(requests=1))
+    herd.become(reported)
+    assert herd.state.given == {"a": 3, "b": 1}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.config.model import Routing
 from protocol.replay import CACHE_SECONDS, WINDOW_SECONDS, Outcome, Recorded, Rules, replay
 from protocol.routing import Policy
 from protocol.strategies import STRATEGIES
@@ -60,14 +61,40 @@ def test_a_session_that_pauses_too_long_loses_its_cache() -> None:
     assert (outcome.moved, outcome.kept, outcome.cached) == (0, 1000, 2000)
 
 
+def test_a_cache_lives_for_an_hour_after_its_last_use() -> None:
+    last_moment, too_late = 1 + 3600.0, 1 + 3600 + 1 + 3600.5
+    assert played(asked(0), asked(last_moment), asked(too_late)).kept == 2000
+
+
+def test_a_token_from_a_cache_counts_a_tenth() -> None:
+    assert asked(0, cached=1000).weight == 10 + 20 + 5 + 100
+    assert Recorded(EPOCH, "s", "claude-x", 1.0).weight == 0, "what is not recorded is nothing"
+
+
+def test_a_limit_is_met_when_the_allowance_is_used_to_its_last_token() -> None:
+    first, second = asked(0, "x", cached=0), asked(10, "y", cached=0)  # each of 35 tokens
+    for allowance, served in ((36, 2), (35, 1)):
+        outcome = played(first, second, names=("a",), allowance=allowance)
+        assert (outcome.served, outcome.limited) == (served, 2 - served)
+
+
+def test_without_an_allowance_no_limit_is_met_and_one_waits_as_routing_says() -> None:
+    rules = Rules(("a",), Policy("fill-first", {}, 0.0))
+    assert replay([asked(n, f"s{n}") for n in range(9)], rules).limited == 0
+    assert rules.max_wait == Routing().max_wait
+
+
 def test_an_account_whose_allowance_is_used_up_rests_and_the_next_one_serves() -> None:
     outcome = played(*(asked(n * 10, f"s{n}", cached=0) for n in range(8)), allowance=100)
     assert outcome.served == 6
     assert outcome.by_account == {"a": 3, "b": 3}
-    assert outcome.refused == 2
+    assert (outcome.refused, outcome.limited) == (2, 2)
 
 
 def test_an_account_that_is_nearly_used_up_is_spared_before_it_meets_its_limit() -> None:
+    assert played(
+        *(asked(n * 10, f"s{n}", cached=0) for n in range(2)), allowance=105
+    ).by_account == {"a": 2}
     outcome = played(*(asked(n * 10, f"s{n}", cached=0) for n in range(4)), allowance=105)
     assert outcome.by_account == {"a": 3, "b": 1}
     assert outcome.limited == 0
@@ -85,6 +112,14 @@ def test_a_request_waits_for_an_account_that_is_soon_back() -> None:
     assert (outcome.served, outcome.refused, outcome.waited) == (2, 1, 1)
     assert outcome.waited_seconds == pytest.approx(1.0, abs=0.1)
     assert played(*recorded, names=("a",), allowance=30, max_wait=0.5).served == 1
+
+
+def test_a_request_waits_for_as_long_as_it_may_and_no_longer() -> None:
+    before = (asked(0, "x", cached=0), asked(10, "y", cached=0))
+    for early, waited in ((2.0, 2.0), (0.5, 0.5), (2.001, 0.0)):
+        late = asked(5 * 3600 - early, "z", cached=0)
+        outcome = played(*before, late, names=("a",), allowance=30, max_wait=2)
+        assert (outcome.waited, outcome.waited_seconds) == (waited > 0, waited)
 
 
 def test_what_is_in_flight_counts_for_least_used() -> None:

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.request import RequestHead, Route, route_of, upstream_target, without_alias
+from protocol.request import (
+    Headers,
+    Peer,
+    RequestHead,
+    Route,
+    is_openais,
+    of_openai,
+    route_of,
+    upstream_target,
+    without_alias,
+)
 
 
 def route(method: str, target: bytes) -> Route:
@@ -140,3 +150,76 @@ def test_a_header_is_found_in_any_case_and_the_first_one_counts() -> None:
     assert head.header(b"other") is None
     assert head.text(b"other") is None
     assert head.texts(b"other") == []
+
+
+def test_a_head_of_another_length_is_the_same_but_for_that() -> None:
+    headers = ((b"a", b"1"), (b"Content-Length", b"5"), (b"b", b"2"))
+    first = RequestHead("POST", b"/v1/messages?x", headers, Peer("10.0.0.9", False))
+    longer = first.with_length(1, b"12")
+    assert longer.headers == ((b"a", b"1"), (b"Content-Length", b"12"), (b"b", b"2"))
+    assert longer.header(b"content-length") == b"12"
+    assert first.header(b"content-length") == b"5"
+    assert (longer.method, longer.target, longer.peer) == (first.method, first.target, first.peer)
+    assert (longer.path, longer.route) == ("/v1/messages", Route.MESSAGES)
+    first.remembered["x"] = 1
+    assert longer.remembered == {"x": 1}, "whatever was worked out of one holds for the other"
+
+
+VERSIONED = ((b"Anthropic-Version", b"2023-06-01"),)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "openai"),
+    [
+        (b"/v1/chat/completions", (), True),
+        (b"/v1/chat/completions", VERSIONED, True),
+        (b"/api/v1/chat/completions", (), True),
+        (b"/chat/completions", (), True),
+        (b"/v1/embeddings", (), True),
+        (b"/v1/messages", (), False),
+        (b"/v1/messages/batches", (), False),
+        (b"/v1/unknown", (), False),
+        (b"/", (), False),
+        (b"/v1", (), False),
+        (b"/v1/models", (), True),
+        (b"/v1/models/some", (), True),
+        (b"/v1/models", VERSIONED, False),
+        (b"/v1/files", (), True),
+        (b"/v1/files", VERSIONED, False),
+    ],
+)
+def test_a_callers_dialect_is_known_by_its_path_and_at_shared_ones_by_its_header(
+    target: bytes, headers: Headers, openai: bool
+) -> None:
+    head = RequestHead("GET", target, headers)
+    assert of_openai(head, head.route) is openai
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "assistants",
+        "audio/speech",
+        "batches",
+        "chat/completions",
+        "chatkit/sessions",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "fine_tuning/jobs",
+        "images/generations",
+        "moderations",
+        "realtime/sessions",
+        "responses",
+        "threads/thread_1/runs",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ],
+)
+def test_whatever_only_openais_api_has_is_asked_for_by_its_clients(path: str) -> None:
+    assert is_openais(f"/v1/{path}", versioned=True)
+    assert is_openais(f"/{path}", versioned=False)
+    assert not is_openais(f"/v1/messages/{path}", versioned=False)

@@ -75,6 +75,25 @@ def test_sessions_stay_apart_and_at_home_while_others_take_turns() -> None:
     assert [talk.account() for _ in range(3)] == ["a", "b", "c"]
 
 
+def test_a_session_that_goes_on_stays_for_however_long() -> None:
+    """What counts is how long it was silent, not how long ago it began."""
+    talk = Talk(under("fill-first", account("a"), account("b", 1), affinity=60.0))
+    assert talk.account(0.0, session="x", tried=("a",)) == "b"
+    assert [talk.account(now, session="x") for now in (40.0, 80.0, 120.0)] == ["b", "b", "b"]
+    assert talk.account(180.0, session="x") == "a", "silent for a minute it is forgotten"
+
+
+def test_the_requests_of_one_second_note_their_session_once() -> None:
+    """Each note copies a part of the sessions; a busy session would pay for it again and again."""
+    talk = Talk(under("fill-first", account("a"), account("b", 1)))
+    talk.account(10.0, session="x")
+    noted = talk.state.routing.sessions
+    talk.account(10.5, session="x")
+    assert talk.state.routing.sessions is noted
+    talk.account(11.0, session="x")
+    assert talk.state.routing.sessions is not noted
+
+
 def test_without_affinity_a_session_is_like_any_request() -> None:
     talk = Talk(under("round-robin", account("a"), account("b", 1), affinity=0.0))
     assert [talk.account(session="x") for _ in range(4)] == ["a", "b", "a", "b"]

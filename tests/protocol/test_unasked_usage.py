@@ -58,3 +58,7 @@ def test_an_event_that_is_too_long_is_not_kept() -> None:
     stream, long = UsageLeftOut(), b"data: " + b"x" * KEPT_BYTES_MAX
     assert stream.feed(long) == long
     assert stream.feed(b"\n\n" + USAGE + b"\n\n") == b"\n\n" + USAGE + b"\n\n"
+
+
+def test_a_stream_that_begins_with_an_empty_line_keeps_it() -> None:
+    assert passed(b"\n\n" + USAGE + b"\n\n" + DONE, []) == b"\n\n" + DONE

@@ -248,6 +248,18 @@ def test_an_error_in_a_setting_names_where_that_came_from() -> None:
     }
 
 
+def test_a_mistake_that_the_callers_own_rules_find_names_where_the_setting_came_from() -> None:
+    def rules(config: Config) -> list[ConfigError]:
+        assert config.server.port == 2
+        return [ConfigError("f", path, "x", "y") for path in ("server.port", "logs.directory")]
+
+    overlay = [Setting("server.port", 2, "command line")]
+    with pytest.raises(ConfigInvalid) as caught:
+        decode_with_origins({}, variables={}, source="f", overlay=overlay, further_rules=rules)
+    found = [(error.source, error.path) for error in caught.value.errors]
+    assert found == [("command line", "server.port"), ("f", "logs.directory")]
+
+
 def test_a_setting_does_not_hide_that_its_section_is_broken() -> None:
     overlay = [Setting("server.port", 1, "command line")]
     with pytest.raises(ConfigInvalid) as caught:

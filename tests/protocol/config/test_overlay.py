@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.config.overlay import environment_overlay, variable_name
+from protocol.config.overlay import Setting, environment_overlay, merged, variable_name
 from protocol.config.schema import settings
 
 
@@ -59,3 +59,32 @@ def test_every_key_has_a_variable_of_its_own() -> None:
 def test_a_setting_names_its_variable() -> None:
     (setting,) = environment_overlay({"SUPERVISOR_SERVER_PORT": "1"}).settings
     assert setting.origin == "environment SUPERVISOR_SERVER_PORT"
+
+
+def test_settings_are_laid_over_the_file_and_the_last_one_wins() -> None:
+    document = {"server": {"port": 1, "host": "h"}, "logs": 5}
+    overlay = [
+        Setting("server.port", 2, "environment SUPERVISOR_SERVER_PORT"),
+        Setting("server.port", "${A}", "command line"),
+        Setting("access.token", "t"),
+        Setting("logs.level", "debug"),
+    ]
+    assert merged(document, overlay) == {
+        "server": {"port": "$${A}", "host": "h"},
+        "access": {"token": "t"},
+        "logs": 5,
+    }
+    assert document["server"] == {"port": 1, "host": "h"}, "the file's own is left alone"
+
+
+def test_a_setting_shows_its_place_and_not_its_value() -> None:
+    shown = repr(Setting("access.token", "secret", "command line"))
+    assert shown == "Setting('access.token', origin='command line')"
+
+
+def test_settings_come_in_the_order_of_their_names() -> None:
+    overlay = environment_overlay(
+        {"SUPERVISOR_SERVER_PORT": "1", "SUPERVISOR_ACCESS_KEYS": "true", "SUPERVISORS": "x"}
+    )
+    assert [one.path for one in overlay.settings] == ["access.keys", "server.port"]
+    assert overlay.unknown == ()

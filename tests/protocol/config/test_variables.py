@@ -42,3 +42,36 @@ def test_a_text_made_literal_comes_back_unchanged(text: str) -> None:
     assert isinstance(escaped, str)
     assert expand(escaped, {"A": "wrong"}) == text
     assert not refers(escaped)
+
+
+def test_every_text_inside_of_a_value_is_made_literal_and_nothing_else() -> None:
+    value = {"${K}": ["${A}", 5, {"b": "$${A}"}], "t": ("${A}",), "n": None}
+    made = {"${K}": ["$${A}", 5, {"b": "$$${A}"}], "t": ["$${A}"], "n": None}
+    assert literal(value) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "takes"),
+    [("${A}", True), ("a${A:-b}", True), ("$${A}", False), ("$A", False), ("${", False)],
+)
+def test_what_takes_nothing_from_a_variable_is_written_out(text: str, takes: bool) -> None:
+    assert refers(text) is takes
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed", "found"),
+    [
+        ("${NONE}", "a variable that is set, or ${NONE:-default}",
+         "the environment variable NONE, which is not set"),
+        ("${RAW}", "a variable with UTF-8 text in it",
+         "the environment variable RAW, which is not UTF-8"),
+        ("${RAW:-default}", "a variable with UTF-8 text in it",
+         "the environment variable RAW, which is not UTF-8"),
+        ("a ${", "${NAME} or ${NAME:-default}; $${ for a literal ${",
+         "a ${ that starts no reference to a variable"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_told_without_any_value(text: str, allowed: str, found: str) -> None:
+    with pytest.raises(Refused) as caught:
+        expand(text, {"RAW": "\udcff"})
+    assert (caught.value.allowed, caught.value.found) == (allowed, found)

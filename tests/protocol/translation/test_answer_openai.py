@@ -205,6 +205,19 @@ def test_a_streamed_call_without_arguments_has_an_empty_object(
     assert gathered == ["{}", '{"a":1}']
 
 
+def test_a_call_without_arguments_is_complete_as_soon_as_its_block_is() -> None:
+    """So that a client which runs calls as they come need not wait for the end of the answer."""
+    stream = AnswerStream(1, include_usage=False)
+    for index in (1, 2):
+        block = {"type": "tool_use", "id": f"t{index}", "name": "now", "input": {}}
+        stream.event({"type": "content_block_start", "index": index, "content_block": block})
+    (chunk,) = stream.event({"type": "content_block_stop", "index": 2})
+    assert chunk["choices"][0]["delta"] == {
+        "tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]
+    }
+    assert stream.event({"type": "content_block_stop", "index": 2}) == []
+
+
 def test_an_error_in_mid_stream_is_in_openai_s_shape() -> None:
     stream = AnswerStream(1, include_usage=False)
     data = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}

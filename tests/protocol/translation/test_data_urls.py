@@ -133,3 +133,14 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(Untranslatable, match=why):
         file(**fields)
+
+
+@pytest.mark.parametrize(
+    ("written", "registered"),
+    [("jpg", "jpeg"), ("pjpeg", "jpeg"), ("x-png", "png"), ("webp", "webp")],
+)
+def test_the_names_that_images_have_gone_by_are_told_as_the_registered_ones(
+    written: str, registered: str
+) -> None:
+    source = image(f"data:image/{written};base64,iVBO+/8=")
+    assert source["media_type"] == f"image/{registered}"

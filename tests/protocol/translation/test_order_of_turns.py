@@ -239,3 +239,25 @@ def test_very_many_neighbours_take_time_by_their_number_and_not_by_its_square(wh
 
     few, many = (min(seconds(count) for _ in range(2)) for count in (1_000, 16_000))
     assert many < 64 * max(few, 0.001)
+
+
+def test_results_alone_bring_no_turn_with_them() -> None:
+    conversation = read_request({"model": "m", "messages": [user("go"), use("a"), result("a")]})
+    assert [type(turn).__name__ for turn in conversation.turns] == [
+        "UserTurn",
+        "AssistantTurn",
+        "UserTurn",
+    ]
+
+
+def test_neighbours_are_joined_by_an_empty_line_where_both_say_something() -> None:
+    messages = [user("go"), said("one"), said("two"), user("on"), said("three"), use("a")]
+    conversation = read_request({"model": "m", "messages": [*messages, result("a")]})
+    told = [turn for turn in conversation.turns if type(turn).__name__ == "AssistantTurn"]
+    assert ["".join(piece.text for piece in turn.said) for turn in told] == ["one\n\ntwo", "three"]
+
+
+def test_who_says_nothing_has_had_a_turn_all_the_same() -> None:
+    messages = [user("go"), said("one"), {"role": "user", "content": []}, said("two")]
+    conversation = read_request({"model": "m", "messages": messages})
+    assert len(conversation.turns) == 4

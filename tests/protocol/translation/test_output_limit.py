@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from protocol.translation.output_limit import LEAST_ROOM, OutputLimit, output_limit
 
 OF_THE_MODEL = {
+    "the valid range of max_tokens is [1, 1]": 1,
     "max_tokens is too large: 32000. This model supports at most 16384 completion tokens, whereas "
     "you provided 32000.": 16_384,
     "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]": 8_192,
@@ -106,6 +107,7 @@ def test_a_conversation_that_fills_its_context_is_not_squeezed_in_but_refused(me
 
 def test_there_is_room_from_four_thousand_tokens_on() -> None:
     words = "maximum context length is {} tokens and your request has 1000 input tokens"
+    assert LEAST_ROOM == 4_096  # what Claude Code itself takes for the least
     least = 1_000 + 256 + LEAST_ROOM
     assert output_limit(words.format(least)) == OutputLimit(LEAST_ROOM, lasting=False)
     assert output_limit(words.format(least - 1)) is None

@@ -62,6 +62,26 @@ def test_a_line_without_end_is_not_waited_for() -> None:
     assert marks.finish() == b"rest"
 
 
+SIGNED_LINE = b'data: {"delta":{"type":"signature_delta","signature":"abc"}}'
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_the_only_line_of_a_stream_is_marked_ended_or_not(end: bytes) -> None:
+    marks = StreamMarks("moon")
+    found = marks.feed(SIGNED_LINE + end) + marks.finish()
+    assert found == SIGNED_LINE.replace(b"abc", b"llm-supervisor:moon:abc") + end
+
+
+def test_a_line_of_another_field_is_not_read() -> None:
+    line = SIGNED_LINE.replace(b"data:", b"id: 1") + b"\n"
+    assert StreamMarks("moon").feed(line) == line
+
+
+def test_hidden_reasoning_alone_is_marked_as_well() -> None:
+    body = b'{"content":[{"type":"redacted_thinking","data":"xyz"}]}'
+    assert marked_message(body, "moon") == body.replace(b"xyz", b"llm-supervisor:moon:xyz")
+
+
 def test_a_whole_answers_signatures_are_marked() -> None:
     blocks = [
         {"type": "thinking", "thinking": "a", "signature": "abc"},
@@ -86,6 +106,7 @@ def test_a_whole_answers_signatures_are_marked() -> None:
     [
         b'{ "content": [{"type":"text","text":"signature"}] }',
         b'{"content": "signature"}',
+        b'{"content": null, "signature": 1}',
         b"signature",
         b"[]",
         b"",
@@ -145,6 +166,27 @@ def test_reasoning_that_a_compatible_provider_signed_is_foreign_to_every_other()
     conversation = read_request(json.loads(turn(MOONS, CLAUDES)))
     thoughts = conversation.turns[0].thinking  # type: ignore[union-attr]
     assert [(one.text, one.signature) for one in thoughts] == [("m", ""), ("c", "ErUB")]
+
+
+def test_what_is_written_into_a_clients_memory_keeps_its_form() -> None:
+    """It comes back from conversations of another day, and perhaps of another version of ours."""
+    assert signed("abc", "moon") == "llm-supervisor:moon:abc"
+    assert with_origin({"s": 1}, "moon") == {"s": 1, "origin": "moon"}
+    assert with_origin({}, "moon") == {}
+    assert with_origin({"s": 1}, "") == {"s": 1}
+
+
+def test_of_several_calls_each_keeps_its_own_state() -> None:
+    state = {"extra_content": with_origin({"s": 1}, "moon")}
+    call = {"type": "tool_use", "name": "Bash", "input": {}}
+    calls = ({**call, "id": "a"}, {**call, "id": "b", **state})
+    document = json.loads(turn(*calls))
+    results = [{"type": "tool_result", "tool_use_id": one, "content": "x"} for one in "ab"]
+    document["messages"].append({"role": "user", "content": results})
+    conversation = read_request(document)
+    for provider, expected in (("moon", [{}, {"s": 1}]), ("sun", [{}, {}])):
+        found = own_state(conversation, provider).turns[0].calls  # type: ignore[union-attr]
+        assert [one.foreign for one in found] == expected
 
 
 def test_state_of_a_call_is_for_the_provider_that_made_it() -> None:

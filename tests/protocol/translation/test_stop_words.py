@@ -121,3 +121,20 @@ def test_it_ends_at_the_first_however_the_words_are_cut(
     else:
         assert text[len(said) :].startswith(words.found)
         assert not any(stop in said for stop in stops)
+
+
+def test_nothing_waits_that_begins_no_sequence() -> None:
+    stops = StopWords(["END"])
+    assert stops.feed("all of it") == "all of it"
+    assert stops.feed("E") == ""
+    assert stops.feed("x") == "Ex"
+
+
+def test_a_sequence_at_the_very_beginning_leaves_nothing() -> None:
+    stops = StopWords(["END"])
+    assert stops.feed("END of it") == ""
+    assert (stops.found, stops.rest()) == ("END", "")
+
+
+def test_without_sequences_everything_is_told_at_once() -> None:
+    assert StopWords([]).feed("all") == StopWords([""]).feed("all") == "all"

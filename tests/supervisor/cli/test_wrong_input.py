@@ -15,6 +15,7 @@ from supervisor import exit_codes
 from supervisor.cli import auth_place
 from supervisor.cli.failure import Failure
 from supervisor.log_files import log_files
+from supervisor.plain_files import is_directory, is_there
 from supervisor.purge import purge
 from tests.kit.logins import store_file
 from tests.supervisor.cli.conftest import Invoke
@@ -220,6 +221,50 @@ def test_purge_goes_on_where_a_directory_cannot_be_read(
     removed, kept = purge(state_dir, os.environ)
     assert removed == [state_dir / "accounts.json"]
     assert kept == [(state_dir / "logs", "Permission denied")]
+
+
+@pytest.mark.parametrize("line", ["auth import", "setup --yes --no-service --no-client"])
+def test_a_directory_of_claude_codes_that_may_not_be_looked_at_is_said(
+    invoke: Invoke, home: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a user; to an administrator everything is open."""
+    directory = home / ".claude"
+    directory.mkdir()
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *arguments: Any, **more: Any) -> Any:
+            if str(path).startswith(f"{directory}{os.sep}"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return real(path, *arguments, **more)
+
+        return refuse
+
+    for name in ("stat", "lstat", "open"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    done = invoke(*line.split())
+    looks_right(done)
+    assert f"{directory / '.credentials.json'} cannot be read: this user may not" in done.stderr
+
+
+def test_a_usage_file_that_is_a_pipe_holds_up_no_status_line(invoke: Invoke, home: Path) -> None:
+    (home / ".claude").mkdir()
+    os.mkfifo(home / ".claude" / "usage-status.md")
+    looks_right(invoke("statusline", stdin="{}"))
+
+
+def test_what_may_not_be_looked_at_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert is_there(tmp_path)
+    assert is_directory(tmp_path)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        there = is_there(tmp_path), is_directory(tmp_path)
+    assert there == (False, False)
 
 
 def test_only_files_are_logs(tmp_path: Path) -> None:
