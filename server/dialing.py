@@ -23,13 +23,16 @@ from server.http1_response import Malformed, head_end, read_head
 from server.socket_stream import SocketStream
 from server.upstream_port import UpstreamFault
 
-KEEP_ALIVE_IDLE_SECONDS = 60
-KEEP_ALIVE_PROBE_SECONDS = 20
+KEEP_ALIVE_IDLE_SECONDS = 30
+KEEP_ALIVE_PROBE_SECONDS = 10
 KEEP_ALIVE_PROBES = 3
 UNACKNOWLEDGED_SECONDS = 60
-"""The kernel notices within two minutes that the other machine has gone, also while a stream is
-silent and no timeout of ours would be near; and after one that what was sent arrives nowhere, or is
-taken by nobody. Left alone, it would send again for a quarter of an hour."""
+"""The kernel notices within a minute that the other machine has gone, also while a stream is silent
+and no timeout of ours would be near, and that what was sent arrives nowhere, or is taken by nobody.
+Left alone, it would send again for a quarter of an hour.
+
+Linux judges lost probes by the last of these too, and not by their number: were it less than all of
+them take, the loss of a single one would end a stream that is merely silent."""
 
 OpenTcp = Callable[[str, int], Awaitable[trio.abc.Stream]]
 

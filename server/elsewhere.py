@@ -302,6 +302,7 @@ class Elsewhere:
     def _good(self, provider: Provider, destination: Destination, status: int) -> None:
         self._record.status = status
         self._record.served_model = destination.model
+        self._room.taken(destination)
         if provider.name in self._state.rests:
             try:
                 self._foreign.providers.tell_nowait(ProviderServed(provider.name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from actors.mailbox import AskFailed
 from protocol.destination import Destination
 from protocol.providers import OutputLimited, Providers
@@ -19,6 +21,7 @@ class OutputRoom:
         self._foreign = foreign
         self._state = state
         self._told: dict[tuple[str, str], int] = {}
+        self._unproved: set[tuple[str, str]] = set()
 
     def tokens(self, destination: Destination) -> int | None:
         """The most that it may ask for; None: as much as the client wants."""
@@ -28,8 +31,7 @@ class OutputRoom:
     def told(self, destination: Destination, refusal: Failed) -> bool:
         """Whether `refusal` says how much may be asked for, so that asking for that will do.
 
-        Once for each destination: who refuses its own word is asked no third time. What holds for
-        all requests of a model, the next ones know from the start.
+        Once for each destination: who refuses its own word is asked no third time.
         """
         key = (destination.provider, destination.model)
         limit = output_limit(refusal.error.message) if refusal.status in _REFUSALS else None
@@ -37,8 +39,16 @@ class OutputRoom:
             return False
         self._told[key] = limit.tokens
         if limit.lasting:
-            try:
-                self._foreign.providers.tell_nowait(OutputLimited(*key, limit.tokens))
-            except AskFailed:
-                return True  # the program is stopping
+            self._unproved.add(key)
         return True
+
+    def taken(self, destination: Destination) -> None:
+        """The request was accepted. What holds for all requests of a model, the next ones know from
+        the start; but only what has helped once. A refusal may quote its client, and one of them
+        must not shorten the answers of all others.
+        """
+        key = (destination.provider, destination.model)
+        if key in self._unproved:
+            self._unproved.discard(key)
+            with contextlib.suppress(AskFailed):  # the program is stopping
+                self._foreign.providers.tell_nowait(OutputLimited(*key, self._told[key]))

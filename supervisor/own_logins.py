@@ -35,8 +35,12 @@ def forget(directory: Path) -> None:
     """Removes the login in one of these directories; one that is gone already is no error.
 
     Its keychain entry goes first: while the directory is there, `auth cleanup` finds it and tries
-    again. Raises CredentialsUnusable, which names the entry, and OSError.
+    again. A link is removed alone: what it leads to is not ours. Raises CredentialsUnusable, which
+    names the entry, and OSError.
     """
+    if directory.is_symlink():
+        directory.unlink(missing_ok=True)
+        return
     entries = keychain.of_this_machine()
     if entries is not None:
         entries.remove(Path(os.path.realpath(directory)))  # the name that Claude Code was given

@@ -101,7 +101,9 @@ class OpenAIStream(ProviderStream):
         self._details += details if isinstance(details, list) else []
         events = writer.thinking(thought_of(delta))
         refusal = text_of(delta.get("refusal"))
-        said = self._stops.feed(text_of(delta.get("content")))
+        words = text_of(delta.get("content"))
+        # Behind a call nothing is stopped: it would be cut in its middle.
+        said = words if self._calls else self._stops.feed(words)
         self._stopped_by = self._stops.found
         for words in (said, refusal):
             events += writer.text(words) if words else []

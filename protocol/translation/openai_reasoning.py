@@ -59,4 +59,7 @@ def _continues(before: Json, piece: Json) -> bool:
     same = ("type", "index", "format")
     if piece.get("index") is None or before.get("signature"):
         return False
+    ids = {one["id"] for one in (before, piece) if isinstance(one.get("id"), str)}
+    if len(ids) > 1:  # of two calls, say: none of it is a part of the other
+        return False
     return all(before.get(key) == piece.get(key) for key in same)

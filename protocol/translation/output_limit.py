@@ -21,7 +21,8 @@ _MARGIN = 256
 _FIELD = r"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens)"
 _GOES_ON = r"\W(?:[^.,;]|\.(?!\s)){0,80}?"
 """In the same sentence; another one may be about another field."""
-_TOKENS = r"([0-9]{1,9})"
+_TOKENS = r"([0-9]{1,9})(?![0-9]|[.,'_ ][0-9])"
+"""A whole number: of one with separators its beginning would be taken for a tiny limit."""
 
 _LASTING = (
     # OpenAI

@@ -86,17 +86,22 @@ class ProviderStream(ABC):
         """The upstream has ended: the message's end, or the error that it lacks one."""
         if self.ended:
             return []
+        if self._writer is not None and self._stopped_by is not None:
+            return self._writer.end("stop_sequence", self.usage, self._stopped_by)
         if self._writer is None or self._finish is None:
             return self.fail(_broken(CUT))
         rest = self._rest(self._writer)
-        if self._stopped_by is not None:
-            return rest + self._writer.end("stop_sequence", self.usage, self._stopped_by)
         return rest + self._writer.end(self._stop_reason(self._finish), self.usage)
 
     def fail(self, error: ProviderError) -> list[Json]:
-        """The stream broke: an error event for a client that has seen some of it, else it raises."""
+        """The stream broke: an error event for a client that has seen some of it, else it raises.
+
+        One that has all that it asked for gets the end: what is lost was not for it.
+        """
         if self._writer is None:
             raise error
+        if self._stopped_by is not None:
+            return self.finish()
         return self._writer.fail(error.type, error.message)
 
     def whole(self, answer: Json) -> Json:

@@ -161,27 +161,28 @@ def _assistant(content: object, where: str) -> AssistantTurn:
 
 
 def _user(content: object, where: str, open_calls: dict[str, str]) -> UserTurn:
-    """Results go by the order of their calls, wherever they stand; each answers one call."""
-    results: dict[str, ToolResult] = {}
+    """Results may stand anywhere; each answers one call."""
+    results: list[ToolResult] = []
     pieces: list[Shown] = []
-    order = list(open_calls)
     for place, block in blocks(content, where):
         if block.get("type") == "tool_result":
             call = as_text(block.get("tool_use_id"), f"{place}.tool_use_id")
             if call not in open_calls:
                 raise unfit(place, f"tool_result {call!r} has no tool_use before it")
-            results[call] = ToolResult(
-                call,
-                open_calls.pop(call),
-                result_content(block.get("content"), f"{place}.content"),
-                block.get("is_error") is True,
+            results.append(
+                ToolResult(
+                    call,
+                    open_calls.pop(call),
+                    result_content(block.get("content"), f"{place}.content"),
+                    block.get("is_error") is True,
+                )
             )
             continue
         piece = shown(block, place)
         if piece is None:
             raise unknown(block, place)
         pieces.append(piece)
-    return UserTurn(tuple(results[call] for call in order if call in results), tuple(pieces))
+    return UserTurn(tuple(results), tuple(pieces))
 
 
 def _choice(choice: object) -> ToolChoice:

@@ -94,7 +94,10 @@ def _say(messages: list[Json], role: str, content: list[Json]) -> None:
 
 
 def _assistant(message: Json, ids: _Ids, where: str) -> list[Json]:
-    words = words_of(message.get("content"), where) or str(message.get("refusal") or "")
+    refusal = message.get("refusal")
+    words = words_of(message.get("content"), where)
+    if not words and isinstance(refusal, str) and refusal.strip():
+        words = refusal
     content: list[Json] = [{"type": "text", "text": words}] if words else []
     calls = as_list(message.get("tool_calls") or [], f"{where}.tool_calls")
     for place, call in enumerate(calls):

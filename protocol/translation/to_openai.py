@@ -29,6 +29,10 @@ from protocol.translation.tool_names import ToolNames, fitting_id
 STOPS_MAX = 4
 """Stop sequences that Chat Completions takes."""
 
+EMULATED_STOPS_MAX = 64
+EMULATED_STOP_LENGTH_MAX = 1_000
+"""Where they are looked for here: in each piece of the answer, while everybody else waits."""
+
 ERROR_MARK = "Error: "
 """Before the words of a tool that failed: the dialect has no field for it."""
 
@@ -91,11 +95,15 @@ def _sampling(conversation: Conversation, model: str, quirks: Quirks) -> Json:
         found["temperature"] = max(sampling.temperature, quirks.least_temperature)
     if sampling.top_p is not None and quirks.samples(model):
         found["top_p"] = sampling.top_p
-    sent = sampling.stop if quirks.stops(model) else ()
-    if len(sent) > STOPS_MAX:
-        raise unfit("stop_sequences", f"this provider takes at most {STOPS_MAX}")
-    if sent:
-        found["stop"] = list(sent)
+    if quirks.stops(model):
+        if len(sampling.stop) > STOPS_MAX:
+            raise unfit("stop_sequences", f"this provider takes at most {STOPS_MAX}")
+        if sampling.stop:
+            found["stop"] = list(sampling.stop)
+    elif len(sampling.stop) > EMULATED_STOPS_MAX:
+        raise unfit("stop_sequences", f"at most {EMULATED_STOPS_MAX} can be stopped at")
+    elif any(len(stop) > EMULATED_STOP_LENGTH_MAX for stop in sampling.stop):
+        raise unfit("stop_sequences", f"at most {EMULATED_STOP_LENGTH_MAX} characters can be each")
     return found
 
 
@@ -105,6 +113,9 @@ def _messages(conversation: Conversation, names: ToolNames, quirks: Quirks) -> l
         messages.append({"role": "system", "content": conversation.system})
     for turn in conversation.turns:
         _add(messages, turn, names, quirks)
+    for message in messages:
+        if message["role"] == "user":
+            message["content"] = _content(message["content"])
     return messages
 
 
@@ -133,15 +144,18 @@ def _add(messages: list[Json], turn: Turn, names: ToolNames, quirks: Quirks) -> 
 def _say(messages: list[Json], parts: list[Json], bridge: str) -> None:
     """Adds to the user's last message: strict chat templates take no two in a row."""
     if messages and messages[-1]["role"] == "user":
-        before = messages.pop()["content"]
-        first = [{"type": "text", "text": before}] if isinstance(before, str) else before
-        parts = [*first, *parts]
-    elif bridge and messages and messages[-1]["role"] == "tool":
+        messages[-1]["content"] += parts
+        return
+    if bridge and messages and messages[-1]["role"] == "tool":
         messages.append({"role": "assistant", "content": bridge})
+    messages.append({"role": "user", "content": parts})
+
+
+def _content(parts: list[Json]) -> object:
+    """Of a user's message, as plain as it can be."""
     parts = [part for part in parts if part.get("text") != ""] or parts[:1]
     words = [part["text"] for part in parts if part["type"] == "text"]
-    plain = len(words) == len(parts)
-    messages.append({"role": "user", "content": "\n\n".join(words) if plain else parts})
+    return "\n\n".join(words) if len(words) == len(parts) else parts
 
 
 def _assistant(turn: AssistantTurn, names: ToolNames, quirks: Quirks) -> Json:

@@ -11,6 +11,8 @@ from protocol.translation.conversation import (
     AssistantTurn,
     SystemTurn,
     Text,
+    Thinking,
+    ToolCall,
     ToolResult,
     Turn,
     UserTurn,
@@ -27,21 +29,25 @@ class TurnOrder:
     def __init__(self) -> None:
         self.open_calls: dict[str, str] = {}
         self._turns: list[Turn] = []
-        self._asked: list[str] = []
+        self._neighbours: list[AssistantTurn] = []
+        """Of the assistant, the last ones so far: one turn, once something else follows."""
+        self._asked: dict[str, int] = {}
+        """All calls of these, in their order."""
         self._results: list[ToolResult] = []
         self._later: list[UserTurn | SystemTurn] = []
 
     def assistant(self, turn: AssistantTurn, where: str) -> None:
         """Raises Untranslatable for a call that has no result before this turn."""
-        last = self._turns[-1] if self._turns else None
-        if isinstance(last, AssistantTurn) and not (self._results or self._later):
-            turn = _joined(last, turn, where)
-            self._turns.pop()
-        else:
+        if not self._neighbours or self._later or self._results:
             self._answered(where)
-        self._turns.append(turn)
-        self.open_calls = {call.id: call.name for call in turn.calls}
-        self._asked = list(self.open_calls)
+            self._join()
+            self._asked = {}
+        for call in turn.calls:
+            if call.id in self._asked:
+                raise unfit(where, f"tool_use {call.id!r} is there twice")
+            self._asked[call.id] = len(self._asked)
+            self.open_calls[call.id] = call.name
+        self._neighbours.append(turn)
 
     def user(self, turn: UserTurn) -> None:
         """Its results have been taken out of the open calls."""
@@ -57,37 +63,46 @@ class TurnOrder:
     def finish(self) -> tuple[Turn, ...]:
         """All turns. Raises Untranslatable for a call without a result."""
         self._answered("the end of messages")
+        self._join()
         return tuple(self._turns)
 
     def _say(self, turn: UserTurn | SystemTurn) -> None:
-        waits = self.open_calls or self._results
-        (self._later if waits else self._turns).append(turn)
+        if self.open_calls or self._results:
+            self._later.append(turn)
+            return
+        self._join()
+        self._turns.append(turn)
 
     def _flush(self) -> None:
         """The results, once the last one is there, and what had to wait for it."""
         if self.open_calls or not self._results:
             return
-        self._results.sort(key=lambda result: self._asked.index(result.id))
+        self._join()
+        self._results.sort(key=lambda result: self._asked[result.id])
         first, *rest = self._later or [UserTurn()]
         if not isinstance(first, UserTurn):
             first, rest = UserTurn(), self._later
         self._turns += [UserTurn(tuple(self._results), first.shown), *rest]
         self._results, self._later = [], []
 
+    def _join(self) -> None:
+        if self._neighbours:
+            self._turns.append(_joined(self._neighbours))
+            self._neighbours = []
+
     def _answered(self, where: str) -> None:
         for call in self.open_calls:
             raise unfit(where, f"tool_use {call!r} before it has no tool_result")
 
 
-def _joined(first: AssistantTurn, second: AssistantTurn, where: str) -> AssistantTurn:
-    """Neighbours as the one turn that they are."""
-    ids = {call.id for call in first.calls}
-    for call in second.calls:
-        if call.id in ids:
-            raise unfit(where, f"tool_use {call.id!r} is there twice")
-    between = (Text("\n\n"),) if first.said and second.said else ()
-    return AssistantTurn(
-        first.thinking + second.thinking,
-        first.said + between + second.said,
-        first.calls + second.calls,
-    )
+def _joined(turns: list[AssistantTurn]) -> AssistantTurn:
+    """Neighbours as the one turn that they are. All at once: there may be very many."""
+    thinking: list[Thinking] = []
+    said: list[Text] = []
+    calls: list[ToolCall] = []
+    for turn in turns:
+        thinking += turn.thinking
+        said += (Text("\n\n"),) if said and turn.said else ()
+        said += turn.said
+        calls += turn.calls
+    return AssistantTurn(tuple(thinking), tuple(said), tuple(calls))

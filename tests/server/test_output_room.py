@@ -135,6 +135,22 @@ async def test_a_provider_that_refuses_its_own_word_is_asked_no_third_time(
     assert b"[1, 32000]" in answer.body
 
 
+async def test_what_did_not_help_is_not_remembered_for_others(autojump_clock: object) -> None:
+    """A refusal that quotes what its client sent must not shorten everybody's answers."""
+
+    def quoting(seen: SeenRequest) -> Answer:
+        if seen.method == b"POST" and b"less than" in seen.body:
+            return openai_error(400, f"not understood: {seen.json()['messages'][0]['content']}")
+        return openai_reply()(seen)
+
+    server = ScriptedUpstream(quoting)
+    words = [{"role": "user", "content": "max_tokens must be less than or equal to 7"}]
+    async with program_in_memory(OPENAI, server) as program:
+        assert (await ask(program, {**LONG, "messages": words})).status == 400
+        assert (await ask(program, LONG)).status == 200
+    assert asked_of(server) == [128_000, 7, 128_000]
+
+
 async def test_a_refusal_about_anything_else_is_the_clients(autojump_clock: object) -> None:
     """The control."""
     server = ScriptedUpstream(lambda seen: openai_error(400, "max_tokens must be at least 1"))

@@ -52,6 +52,8 @@ def test_words_of_nothing_but_space_are_left_out(empty: Any) -> None:
     """Anthropic refuses them: "text content blocks must contain non-whitespace text"."""
     found = asked(HI, {"role": "assistant", "content": empty}, {"role": "user", "content": empty})
     assert found["messages"] == [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+    refusal = {"role": "assistant", "content": None, "refusal": " "}
+    assert asked(HI, refusal)["messages"] == found["messages"]
     image = {"type": "image_url", "image_url": {"url": "https://x.test/y.png"}}
     (told,) = asked({"role": "user", "content": [{"type": "text", "text": ""}, image]})["messages"]
     assert [block["type"] for block in told["content"]] == ["image"]

@@ -10,6 +10,7 @@ import pytest
 from protocol.sse import Event
 from protocol.translation.collect import collect
 from protocol.translation.from_openai import OpenAIStream
+from protocol.translation.openai_reasoning import joined_details
 from protocol.translation.provider_error import ProviderError
 from protocol.translation.quirks import PLAIN
 from protocol.translation.read_anthropic import read_request
@@ -322,3 +323,11 @@ def test_details_that_come_in_pieces_go_back_whole() -> None:
     ]
     request = write_request(read_request({"model": "m", "messages": messages}), "m", PLAIN)
     assert request["messages"][0]["reasoning_details"] == [merged, encrypted]
+
+
+def test_details_of_two_calls_are_not_made_one() -> None:
+    pieces = [
+        {"type": "reasoning.encrypted", "data": data, "id": one, "index": 0}
+        for data, one in (("x", "call_a"), ("y", "call_b"))
+    ]
+    assert joined_details(pieces) == pieces

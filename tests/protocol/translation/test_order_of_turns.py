@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -213,6 +214,31 @@ def test_a_chats_results_come_first_in_the_users_turn() -> None:
     ]
     *_, last = read_openai({"model": "m", "messages": messages})["messages"]
     assert [block["type"] for block in last["content"]] == ["tool_result", "tool_result", "text"]
+
+
+def crowd(count: int) -> list[list[dict[str, Any]]]:
+    """Conversations of that many neighbours; each is a request that fits into the body's limit."""
+    ids = [f"c{number}" for number in range(count)]
+    return [
+        [user("go"), *({"role": "assistant", "content": "x"} for _ in ids)],
+        [user("go"), use(*ids), result(*reversed(ids))],
+        [user("go"), use(*ids), *(result(one) for one in ids)],
+        [user("word " * 40) for _ in ids],
+    ]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_very_many_neighbours_take_time_by_their_number_and_not_by_its_square(which: int) -> None:
+    """One request must not hold up everybody else's."""
+
+    def seconds(count: int) -> float:
+        body = {"model": "m", "max_tokens": 1, "messages": crowd(count)[which]}
+        began = time.process_time()
+        to_openai.write_request(read_request(body), "gpt-4o", OPENAI)
+        return time.process_time() - began
+
+    few, many = (min(seconds(count) for _ in range(2)) for count in (1_000, 16_000))
+    assert many < 64 * max(few, 0.001)
 
 
 def test_results_alone_bring_no_turn_with_them() -> None:

@@ -48,6 +48,8 @@ OF_THE_CONVERSATION = {
 
 ABOUT_SOMETHING_ELSE = [
     "",
+    "max_tokens must be less than or equal to 8,192",  # nobody is known to write so; 8 it is not
+    "max_tokens: 128000 > 64.000, which is the maximum allowed number of output tokens",
     "messages.1.role: unknown variant 'system'",
     "max_tokens must be at least 1, got -1",
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,9 @@ from protocol.config.model import Provider
 from protocol.translation.collect import collect
 from protocol.translation.from_openai import OpenAIStream
 from protocol.translation.quirks import PLAIN
+from protocol.translation.refusal import Untranslatable
 from protocol.translation.stop_words import StopWords
+from protocol.translation.to_openai import EMULATED_STOP_LENGTH_MAX, EMULATED_STOPS_MAX
 from server.provider_request import translated
 from tests.protocol.translation.test_from_openai import NAMES, USAGE, call, check, chunk
 from tests.protocol.translation.test_to_openai import OPENAI, sent
@@ -55,6 +58,36 @@ def test_what_only_began_like_it_is_said() -> None:
     )
     assert [block["type"] for block in message["content"]] == ["text", "tool_use"]
     assert message["content"][0]["text"] == "a</bl"
+
+
+def test_what_breaks_behind_the_stop_is_no_fault_of_the_answer() -> None:
+    """The client has all that it asked for."""
+    words = chunk({"content": "yes</block> and"})
+    broken = ([], [{"error": {"message": "boom"}}], [chunk({}, "error")])
+    for rest in broken:
+        message = told(words, *rest)
+        assert message["content"] == [{"type": "text", "text": "yes"}]
+        assert message["stop_sequence"] == "</block>"
+
+
+def test_a_call_that_has_begun_is_not_cut() -> None:
+    message = told(
+        chunk(call(0, '{"a":', "call_a", "Bash")),
+        chunk({"content": "</block>"}),
+        chunk(call(0, "1}")),
+        chunk({}, "tool_calls"),
+    )
+    assert message["content"][0]["input"] == {"a": 1}
+    assert (message["stop_reason"], message["stop_sequence"]) == ("tool_use", None)
+
+
+def test_only_so_many_are_looked_for() -> None:
+    """Each is looked for in each piece of the answer."""
+    refused = (["a"] * (EMULATED_STOPS_MAX + 1), ["a" * (EMULATED_STOP_LENGTH_MAX + 1)])
+    for stops in refused:
+        with pytest.raises(Untranslatable, match="stop_sequences"):
+            sent(OPENAI, "gpt-5", stop_sequences=stops)
+    sent(OPENAI, "gpt-5", stop_sequences=["a" * EMULATED_STOP_LENGTH_MAX] * EMULATED_STOPS_MAX)
 
 
 def test_a_request_takes_its_stops_to_the_answer() -> None:

@@ -128,6 +128,24 @@ def test_a_state_directory_behind_a_link_has_logins_of_our_own_too(
     assert list((store.parent / "logins").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words", [("auth", "remove", "work", "--yes"), ("uninstall", "--purge", "--yes")]
+)
+def test_of_a_link_among_our_logins_only_the_link_goes(
+    invoke: Invoke, store: Path, mac: Mac, home: Path, words: tuple[str, ...]
+) -> None:
+    in_the_keychain(mac, home / ".claude")
+    (store.parent / "logins").mkdir()
+    link = store.parent / "logins" / "work"
+    link.symlink_to(home / ".claude")
+    put(store, work=link / ".credentials.json")
+    done = invoke(*words)
+    assert done.exit_code == 0, done.stderr
+    assert entries(mac) == ["Claude Code-credentials"]
+    assert (home / ".claude").is_dir()
+    assert not link.is_symlink()
+
+
 def test_purge_leaves_no_login_of_our_making(invoke: Invoke, store: Path, mac: Mac) -> None:
     own = store.parent / "logins" / "work"
     in_the_keychain(mac, own)
