@@ -40,7 +40,6 @@ class TurnOrder:
         """Raises Untranslatable for a call that has no result before this turn."""
         if not self._neighbours or self._later or self._results:
             self._answered(where)
-            self._join()
             self._asked = {}
         for call in turn.calls:
             if call.id in self._asked:
