@@ -34,7 +34,8 @@ job = os.fork()
 if job == 0:
     os.setpgid(0, 0)
     os.tcsetpgrp(0, os.getpid())
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    for one in (signal.SIGTTOU, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(one, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 while True:
     _, status = os.waitpid(job, os.WUNTRACED)
@@ -45,7 +46,8 @@ while True:
     os.tcsetpgrp(0, job)
     os.kill(job, signal.SIGCONT)
 """
-"""A shell of one job: it has the terminal, and brings a stopped job back when told so."""
+"""A shell of one job: it has the terminal, and brings a stopped job back when told so. Like any shell
+it undoes what was ignored where it was started: in the background that is Ctrl-C and Ctrl-\\."""
 
 
 class Terminal:
