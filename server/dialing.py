@@ -222,5 +222,11 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _detail(error: BaseException) -> str:
     """The innermost cause says most; str() of some is empty."""
-    texts = [str(cause) for cause in reversed(_causes(error)) if str(cause)]
+    texts = [text for cause in reversed(_causes(error)) if (text := _words(cause))]
     return texts[0] if texts else type(error).__name__
+
+
+def _words(error: BaseException) -> str:
+    """A system's words without their number: people read them."""
+    told = error.strerror if isinstance(error, OSError) else None
+    return told or str(error)

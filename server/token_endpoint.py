@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -13,8 +12,6 @@ from protocol.oauth import EndpointUnreachable
 from server.upstream_port import Upstream, UpstreamFault, UpstreamRequest
 
 ANSWER_BYTES_MAX = 256 * 1024
-_NUMBER = re.compile(r"\[Errno -?\d+\] ")
-"""People read what comes of it."""
 
 LATE_SECONDS = 1.0
 """A deadline that is noticed so late was missed because the process did not run."""
@@ -81,8 +78,7 @@ class TokenEndpoint:
             with patience.scope:
                 return await self._exchange(f"{parts.scheme}://{parts.netloc}", request)
         except UpstreamFault as fault:
-            detail = _NUMBER.sub("", fault.detail)
-            raise EndpointUnreachable(f"{fault.kind.value}: {detail}") from fault
+            raise EndpointUnreachable(f"{fault.kind.value}: {fault.detail}") from fault
         finally:
             overdue().discard(patience)
         raise EndpointUnreachable(f"no answer within {seconds:g} s")

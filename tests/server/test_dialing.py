@@ -12,7 +12,7 @@ import trio
 import trustme
 
 from protocol.verdict import FaultKind
-from server.dialing import open_tcp, split_url
+from server.dialing import Dialer, open_tcp, split_url
 from server.scripted import ScriptedUpstream, text_message
 from server.socket_stream import SocketStream
 from server.upstream import (
@@ -391,3 +391,25 @@ async def test_a_tls_record_that_nobody_asked_for_is_no_answer_to_the_next_reque
         await upstream.aclose()
         nursery.cancel_scope.cancel()
     assert upstream.pool.opened == 3
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (OSError("all attempts failed"), "all attempts failed"),
+        (OSError(), "OSError"),
+    ],
+)
+async def test_why_nobody_is_there_is_told_in_words_and_not_in_numbers(
+    cause: OSError, told: str
+) -> None:
+    async def refuse(host: str, port: int) -> trio.abc.Stream:
+        raise cause
+
+    origin, _ = split_url("http://api.test")
+    dialer = Dialer(origin, tls_context(""), {}, refuse)
+    with pytest.raises(UpstreamFault) as fault:
+        await dialer.dial(1.0)
+    assert fault.value.detail == told
