@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 import msgspec
 
 from protocol.translation.provider_error import ProviderError
 from protocol.translation.provider_stream import NAMELESS, ProviderStream, count
 from protocol.translation.to_gemini import SIGNATURE
-from protocol.translation.tool_names import ToolNames
 from protocol.translation.writer import Json, MessageWriter
 from protocol.usage import Usage
 
@@ -32,17 +29,7 @@ class GeminiStream(ProviderStream):
     """Of GenerateContentResponse objects; there is no end mark but the finish reason."""
 
     model_field = "modelVersion"
-
-    def __init__(
-        self,
-        names: ToolNames,
-        message_id: str,
-        model: str,
-        origin: str = "",
-        taken: Container[str] = frozenset(),
-    ) -> None:
-        super().__init__(names, message_id, model, origin, taken)
-        self._calls = 0
+    _calls = 0
 
     def _said(self, writer: MessageWriter, chunk: Json) -> list[Json]:
         events: list[Json] = []
