@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from supervisor import cannot_serve, certificate_pair, exit_codes, instance, starting, worker
 from supervisor.cannot_serve import CannotServe
 from supervisor.configuration import Loaded
+from supervisor.elapsed_clock import ElapsedClock
 from supervisor.guard import Guard
 from supervisor.instance import AlreadyRunning, InstanceLock, StateDirectoryUnusable
 from supervisor.options import RunOptions
@@ -73,6 +75,21 @@ def test_a_dismissed_guard_does_nothing_however_long_its_time(exits: list[int]) 
     guard.dismiss()
     time.sleep(0.4)
     assert exits == []
+
+
+@pytest.mark.promise("T1")
+def test_the_program_runs_by_the_clock_that_goes_on_in_a_sleep(
+    options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks: list[trio.abc.Clock] = []
+
+    async def look(self: worker.Worker) -> int:
+        clocks.append(trio.lowlevel.current_clock())
+        return exit_codes.FAILED
+
+    monkeypatch.setattr(worker.Worker, "main", look)
+    assert worker.run(loaded(), options, {}) == exit_codes.FAILED
+    assert [type(clock) for clock in clocks] == [ElapsedClock]
 
 
 def test_a_program_that_fails_in_a_way_nobody_foresaw_says_so_in_one_line_and_lets_go(
