@@ -39,8 +39,10 @@ class Trouble(NamedTuple):
 
 
 def read_plain(path: str, at_most: int = -1) -> bytes | None:
-    """The file, links followed, whole or `at_most` so many bytes of it; None where there is none. Raises OSError, and its kind
-    NoPlainFile for what is no ordinary file."""
+    """The file, links followed, whole or `at_most` so many bytes of it; None where there is none.
+
+    Raises OSError, and its kind NoPlainFile for what is no ordinary file.
+    """
     try:
         _must_be_plain(os.stat(path), path)  # noqa: PTH116 - first: to open a device may do something
         descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | getattr(os, "O_BINARY", 0))
